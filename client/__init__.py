@@ -1,0 +1,12 @@
+"""What client-go is to Kubernetes: the machinery every component is built from, on top of lightkube.
+
+    config.py      a kubeconfig becomes a connected client
+    rest.py        the calls lightkube lacks: deletes with preconditions, watches with bookmarks
+    informer.py    list + watch kept as a local cache with handlers and indexes
+    workqueue.py   keys to work on: deduplicated, delayed, rate limited
+    controller.py  the loop: take a key, reconcile, retry with backoff
+    leader.py      one active replica through a Lease
+    events.py      what happened to an object, as people read it in `describe`
+
+A controller is: informers whose changes enqueue keys, and a `reconcile(key)` that reads the caches and acts.
+"""
