@@ -22,7 +22,8 @@ def test_invalid_names_every_field() -> None:
     assert (status.code, status.reason, status.status) == (422, "Invalid", "Failure")
     assert status.message == (
         'Deployment.apps "web" is invalid: [spec.replicas: Invalid value: -1: must be greater than or equal to 0, '
-        'spec.template.spec.containers: Required value, spec.type: Unsupported value: "Odd": supported values: "A", "B"]'
+        "spec.template.spec.containers: Required value, "
+        'spec.type: Unsupported value: "Odd": supported values: "A", "B"]'
     )
     causes = status.details.causes
     assert [cause.field for cause in causes] == ["spec.replicas", "spec.template.spec.containers", "spec.type"]

@@ -1,0 +1,373 @@
+"""Bodies to objects and back: the edge where bytes become lightkube structs.
+
+Interface: `read_document` (bytes -> dict), `decode` (dict -> struct, with everything unknown or duplicate named),
+`encode` (struct -> the bytes that are stored).
+
+Invariants
+- One walk over the raw document drops nulls (Go reads them as absent), turns numbers into quantities where the
+  field is one, and finds unknown fields. Structs never hold what their class does not declare.
+- Whatever is wrong names its path. Wrong types are 400, missing required fields 422, as in Kubernetes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+import yaml
+from lightkube.models import resource as resource_model
+
+from api import quantity
+from api.errors import BadRequest, Invalid, UnsupportedMediaType, required
+
+JSON = "application/json"
+YAML = "application/yaml"
+
+
+class FieldValidation(StrEnum):
+    """What becomes of unknown and duplicate fields; Warn is the default of the API."""
+
+    IGNORE = "Ignore"
+    WARN = "Warn"
+    STRICT = "Strict"
+
+
+# --- bytes to documents -----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Document:
+    """A parsed body: its value and the duplicate fields the parser would otherwise hide."""
+
+    value: Any
+    duplicates: list[str] = field(default_factory=list)
+
+
+def read_document(body: bytes, media_type: str) -> Document:
+    """Parse JSON or YAML. Raises BadRequest, and UnsupportedMediaType for any other type."""
+    if media_type in ("", JSON) or media_type.endswith("+json"):
+        return _read_json(body)
+    if media_type in (YAML, "text/yaml") or media_type.endswith("+yaml"):
+        return _read_yaml(body)
+    raise UnsupportedMediaType(
+        f"the body of the request was in an unknown format - accepted media types include: {JSON}, {YAML}"
+    )
+
+
+_SPACED_COLON = re.compile(rb'"\s+:')
+
+
+def _read_json(body: bytes) -> Document:
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadRequest(f"couldn't get version/kind; json parse error: {_reason(error)}") from None
+    # Counting members is far cheaper than parsing twice, and only a difference needs the exact answer.
+    members = body.count(b'":') - body.count(b'\\":')
+    if members == _count_members(value) and not _SPACED_COLON.search(body):
+        return Document(value)
+    duplicates: list[str] = []
+    json.loads(body, object_pairs_hook=lambda pairs: _without_duplicates(pairs, duplicates))
+    return Document(value, duplicates)
+
+
+def _reason(error: Exception) -> str:
+    return "the document is nested too deeply" if isinstance(error, RecursionError) else str(error)
+
+
+def _count_members(value: Any) -> int:
+    if isinstance(value, dict):
+        count = len(value)
+        for each in value.values():
+            if isinstance(each, dict | list):
+                count += _count_members(each)
+        return count
+    if isinstance(value, list):
+        return sum(_count_members(each) for each in value if isinstance(each, dict | list))
+    return 0
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]], duplicates: list[str]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            duplicates.append(key)
+        result[key] = value
+    return result
+
+
+class _Loader(yaml.CSafeLoader):  # type: ignore[misc]
+    """Safe YAML as Kubernetes reads it: timestamps stay text, duplicate keys are reported."""
+
+    duplicates: list[str]
+
+
+def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
+    loader.flatten_mapping(node)
+    result: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        name = key if isinstance(key, str) else json.dumps(key, default=str)
+        if name in result:
+            loader.duplicates.append(name)
+        result[name] = loader.construct_object(value_node, deep=True)
+    return result
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.CSafeLoader.construct_yaml_str)
+
+
+def _read_yaml(body: bytes) -> Document:
+    loader = None
+    try:
+        loader = _Loader(body)
+        loader.duplicates = []
+        value = loader.get_single_data()
+    except (yaml.YAMLError, RecursionError, UnicodeDecodeError, ValueError) as error:
+        raise BadRequest(f"couldn't get version/kind; yaml parse error: {' '.join(str(error).split())}") from None
+    finally:
+        if loader is not None:
+            loader.dispose()
+    return Document(value, loader.duplicates)
+
+
+# --- the shape of a class ---------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Shape:
+    """What a value may hold. `kind` is struct, list, map, strings, quantity, quantities or any."""
+
+    kind: str
+    members: dict[str, Shape] = field(default_factory=dict)
+    inner: Shape | None = None
+
+
+_ANY = Shape("any")
+_STRINGS = Shape("strings")
+_QUANTITY = Shape("quantity")
+_QUANTITIES = Shape("quantities")
+# lightkube types these plain `dict`; Kubernetes maps resource names to quantities.
+_QUANTITY_MAPS = frozenset({"limits", "requests", "capacity", "allocatable", "overhead", "allocatedResources"})
+_FREE_MAPS = frozenset({"extra", "fieldsV1"})
+
+
+@lru_cache(maxsize=None)
+def shape_of(cls: type) -> Shape:
+    """The shape of a struct class. Recursive classes refer back to themselves."""
+    return _struct_shape(cls, {})
+
+
+def _struct_shape(cls: type, known: dict[type, Shape]) -> Shape:
+    if cls in known:
+        return known[cls]
+    shape = known[cls] = Shape("struct")
+    written = {name: str(text) for base in cls.__mro__ for name, text in vars(base).get("__annotations__", {}).items()}
+    for each in msgspec.structs.fields(cls):
+        is_quantity = "Quantity" in written.get(each.name, "")
+        shape.members[each.encode_name] = _QUANTITY if is_quantity else _type_shape(each.type, each.encode_name, known)
+    return shape
+
+
+def _type_shape(declared: Any, name: str, known: dict[type, Shape]) -> Shape:
+    origin = typing.get_origin(declared)
+    if origin in (typing.Union, types.UnionType):
+        inner = [each for each in typing.get_args(declared) if each is not type(None)]
+        return _type_shape(inner[0], name, known) if len(inner) == 1 else _ANY
+    if origin is list:
+        return Shape("list", inner=_type_shape(typing.get_args(declared)[0], name, known))
+    if declared is dict or origin is dict:
+        if name in _QUANTITY_MAPS:
+            return _QUANTITIES
+        return _ANY if name in _FREE_MAPS else _STRINGS
+    if isinstance(declared, type) and issubclass(declared, msgspec.Struct):
+        return _struct_shape(declared, known)
+    return _ANY
+
+
+assert resource_model.Quantity is str  # `Quantity` is only visible in the annotations' text
+
+
+# --- documents to objects ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class Problems:
+    """What the walk found."""
+
+    unknown: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+
+def normalise(value: Any, shape: Shape, path: str, problems: Problems) -> Any:
+    """Walk a raw value: drop nulls, write quantities as text, note what is unknown or of the wrong type."""
+    match shape.kind:
+        case "struct" if isinstance(value, dict):
+            _normalise_struct(value, shape, path, problems)
+        case "list" if isinstance(value, list):
+            inner = typing.cast(Shape, shape.inner)
+            if inner.kind != "any":
+                for index, each in enumerate(value):
+                    value[index] = normalise(each, inner, f"{path}[{index}]", problems)
+        case "strings" if isinstance(value, dict):
+            _check_strings(value, path, problems)
+        case "quantities" if isinstance(value, dict):
+            for key in value:
+                value[key] = _quantity(value[key], f"{path}.{key}", problems)
+        case "quantity":
+            return _quantity(value, path, problems)
+        case _:
+            pass
+    return value
+
+
+def _normalise_struct(value: dict[str, Any], shape: Shape, path: str, problems: Problems) -> None:
+    members = shape.members
+    nulls = []
+    for key, inner in value.items():
+        member = members.get(key)
+        if member is None:
+            problems.unknown.append(f"{path}.{key}" if path else key)
+        elif inner is None:
+            nulls.append(key)
+        elif member.kind != "any":
+            value[key] = normalise(inner, member, f"{path}.{key}" if path else key, problems)
+    for key in nulls:
+        del value[key]
+
+
+def _check_strings(value: dict[str, Any], path: str, problems: Problems) -> None:
+    for key, text in value.items():
+        if isinstance(text, str):
+            continue
+        if text is None:
+            value[key] = ""
+        else:
+            problems.wrong.append(f"{path}.{key}: expected str, got {_type_name(text)}")
+
+
+def _quantity(value: Any, path: str, problems: Problems) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        problems.wrong.append(f"{path}: expected quantity, got {_type_name(value)}")
+        return value
+    try:
+        return quantity.canonical(value)
+    except ValueError as error:
+        problems.wrong.append(f"{path}: {error}")
+        return value
+
+
+def _type_name(value: Any) -> str:
+    names: Mapping[type, str] = {dict: "object", list: "array", type(None): "null"}
+    return names.get(type(value), type(value).__name__)
+
+
+@dataclass
+class Decoded:
+    """An object and the warnings its document earned."""
+
+    obj: Any
+    warnings: list[str]
+
+
+def decode(document: Document, cls: type, *, validation: FieldValidation = FieldValidation.WARN) -> Decoded:
+    """Turn a document into `cls`. Raises BadRequest, or Invalid when a required field is missing."""
+    info = identity(cls)
+    value = document.value
+    if not isinstance(value, dict):
+        raise BadRequest(f"couldn't get version/kind; json parse error: expected object, got {_type_name(value)}")
+    _check_identity(value, info)
+    problems = Problems()
+    normalise(value, shape_of(cls), "", problems)
+    handled = f'{info.kind} in version "{info.version}" cannot be handled as a {info.kind}'
+    if problems.wrong:
+        raise BadRequest(f"{handled}: {'; '.join(problems.wrong)}")
+    complaints = _complaints(document, problems) if validation != FieldValidation.IGNORE else []
+    if complaints and validation == FieldValidation.STRICT:
+        raise BadRequest(f"{handled}: strict decoding error: {', '.join(complaints)}")
+    try:
+        return Decoded(msgspec.convert(value, cls), complaints)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise _conversion_error(error, value, handled, info) from None
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a document must call itself to be read as a class."""
+
+    api_version: str
+    group: str
+    version: str
+    kind: str
+
+
+@lru_cache(maxsize=None)
+def identity(cls: type) -> Identity:
+    """From the resource table of lightkube, or from what the model writes into itself (Scale, Binding, ...)."""
+    info = getattr(cls, "_api_info", None)
+    if info is not None:
+        return Identity(info.resource.api_version, info.resource.group, info.resource.version, info.resource.kind)
+    blank = [None for each in msgspec.structs.fields(cls) if each.required]
+    model: Any = cls(*blank)
+    group, _, version = model.apiVersion.rpartition("/")
+    return Identity(model.apiVersion, group, version, model.kind)
+
+
+def _check_identity(value: dict[str, Any], info: Identity) -> None:
+    api_version, kind = value.get("apiVersion"), value.get("kind")
+    if api_version and api_version != info.api_version:
+        raise BadRequest(
+            f"the API version in the data ({api_version}) does not match the expected API version ({info.api_version})"
+        )
+    if kind and kind != info.kind:
+        raise BadRequest(f'{kind} in version "{info.version}" cannot be handled as a {info.kind}')
+
+
+def _complaints(document: Document, problems: Problems) -> list[str]:
+    unknown = [f'unknown field "{path}"' for path in problems.unknown]
+    return unknown + [f'duplicate field "{path}"' for path in document.duplicates]
+
+
+_AT = re.compile(r"(?P<what>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?\Z", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(?P<name>[^`]+)`")
+
+
+def _conversion_error(error: Exception, value: Any, handled: str, info: Identity) -> Exception:
+    """msgspec's complaint in Kubernetes' terms."""
+    if isinstance(error, RecursionError):
+        return BadRequest(f"{handled}: the document is nested too deeply")
+    match = _AT.match(str(error))
+    what, path = (match["what"], match["path"] or "") if match else (str(error), "")
+    path = path.lstrip(".")
+    if missing := _MISSING.match(what):
+        full = f"{path}.{missing['name']}" if path else missing["name"]
+        metadata = value.get("metadata")
+        name = metadata.get("name") if isinstance(metadata, dict) else ""
+        return Invalid.of(kind=info.kind, group=info.group, name=str(name or ""), errors=[required(full)])
+    plain = what.replace("`", "").replace("Expected", "expected").replace(" | null", "")
+    return BadRequest(f"{handled}: {path}: {plain}" if path else f"{handled}: {plain}")
+
+
+# --- objects to bytes -------------------------------------------------------------------------------------------
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode(obj: Any) -> bytes:
+    """JSON of a struct or of plain data; absent fields are left out."""
+    return _encoder.encode(obj)
+
+
+def to_document(value: bytes) -> dict[str, Any]:
+    """A stored object as plain data, for patches and printers."""
+    result: dict[str, Any] = msgspec.json.decode(value)
+    return result

@@ -1,0 +1,465 @@
+"""The watch cache: the whole store in memory as bytes, fed by one watch, feeding every watcher.
+
+    storage --one watch--> WatchCache --+--> get, list: bytes, ready to send
+                                        +--> a ring of recent changes per resource --> any number of Watchers
+
+Interface
+- `await cache.run()` for ever, in a task; `await cache.ready()` until it has listed once.
+- Reads: `get`, `list`, `version`. They answer at once from what the cache has seen. For an answer as strong as the
+  store's own (linearizable) say `await cache.fresh()` first; to include a write, `await cache.seen(its_version)`.
+- `watch(resource, namespace, since=...)` gives a `Watcher`; `await watcher.next(within=...)` gives the next changes.
+
+Invariants
+- A batch of the store is applied without awaiting, so nobody sees half of an etcd revision.
+- Entries and changes never change once made: watchers share them, and the bytes of a watch event are made once.
+- A ring is the only buffer. A watcher is a place in it: many watchers cost nothing, and one that falls behind the
+  ring's tail is told to list again (`Compacted`, HTTP 410) instead of holding the server's memory.
+- The cache outlives the store: while etcd is away, reads go on answering with what was seen and `fresh` raises
+  `Unavailable`. When the store has forgotten where the cache was, it lists anew and every watcher is told to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import logging
+import time
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from apiserver.storage.base import (
+    Batch,
+    Compacted,
+    Event,
+    EventType,
+    Record,
+    Storage,
+    Unavailable,
+    restamp,
+    split_key,
+)
+
+log = logging.getLogger(__name__)
+
+RING_CHANGES = 8192  # recent changes kept per resource
+RING_SECONDS = 300  # and for how long
+NEXT_CHANGES = 500  # changes handed to a watcher at once
+TOUCH_SECONDS = 0.1  # fresh: how long the watch may lag before the cache makes the store speak
+FRESH_SECONDS = 5.0  # fresh: how long it may take in all
+RETRY_SECONDS = 0.2  # between attempts to list while the store is away
+
+Facts = tuple[Mapping[str, str], Mapping[str, str]]
+"""Labels, and the fields that field selectors of this resource may name."""
+
+Indexer = Callable[[Record], Facts]
+"""Finds the facts of a record. Given by the caller, who knows the kinds; called once per stored version."""
+
+
+class Entry:
+    """One object as the cache keeps it: its bytes, stamped with `version`, and what selectors ask about."""
+
+    __slots__ = ("fields", "key", "labels", "name", "namespace", "value", "version")
+
+    def __init__(self, record: Record, facts: Facts) -> None:
+        self.key = record.key
+        self.value = record.value
+        self.version = record.version
+        self.labels, self.fields = facts
+        _, self.namespace, self.name = split_key(record.key)
+
+
+class Change:
+    """One event: `entry` is the object after it (for DELETED: its last state, stamped with the deletion's version)."""
+
+    __slots__ = ("_line", "_restamped", "entry", "previous", "type", "when")
+
+    def __init__(self, type: EventType, entry: Entry, previous: Entry | None) -> None:
+        self.type = type
+        self.entry = entry
+        self.previous = previous
+        self.when = time.monotonic()
+        self._line: bytes | None = None
+        self._restamped: bytes | None = None
+
+    @property
+    def version(self) -> int:
+        return self.entry.version
+
+    def line(self) -> bytes:
+        """The event as one line of a JSON watch stream; made once, shared by all watchers."""
+        if self._line is None:
+            self._line = event_line(self.type, self.entry.value)
+        return self._line
+
+    def seen_by(self, selects: Callable[[Entry], bool]) -> EventType | None:
+        """What this change is to a watcher with a selector; None: nothing.
+
+        An object that begins to match is ADDED to that watcher, one that ceases to match is DELETED from it.
+        """
+        before = self.previous is not None and selects(self.previous)
+        after = self.type is not EventType.DELETED and selects(self.entry)
+        if after:
+            return EventType.MODIFIED if before else EventType.ADDED
+        return EventType.DELETED if before else None
+
+    def value_as(self, type: EventType) -> bytes:
+        """The object to show when the change is seen as `type`.
+
+        One that ceased to match is shown as it last matched, with the version of the change, as Kubernetes does.
+        """
+        if type is EventType.DELETED and self.type is not EventType.DELETED and self.previous is not None:
+            if self._restamped is None:
+                self._restamped = restamp(self.previous.value, self.version)
+            return self._restamped
+        return self.entry.value
+
+    def line_for(self, selects: Callable[[Entry], bool]) -> bytes | None:
+        """`line` as a watcher with a selector sees it, or None."""
+        type = self.seen_by(selects)
+        if type is self.type:
+            return self.line()
+        return None if type is None else event_line(type, self.value_as(type))
+
+
+def event_line(type: EventType, value: bytes) -> bytes:
+    """One watch event on the wire."""
+    return b'{"type":"%b","object":%b}\n' % (_TYPES[type], value)
+
+
+_TYPES = {type: type.value.encode() for type in EventType}
+
+
+class _Bucket:
+    """The objects of one resource in one namespace, by key, in key order."""
+
+    __slots__ = ("entries", "keys")
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.keys: list[str] = []
+
+    def put(self, entry: Entry) -> Entry | None:
+        previous = self.entries.get(entry.key)
+        if previous is None:
+            insort(self.keys, entry.key)
+        self.entries[entry.key] = entry
+        return previous
+
+    def pop(self, key: str) -> Entry | None:
+        previous = self.entries.pop(key, None)
+        if previous is not None:
+            del self.keys[bisect_left(self.keys, key)]
+        return previous
+
+    def __iter__(self) -> Iterator[Entry]:
+        return map(self.entries.__getitem__, self.keys)
+
+
+class _Ring:
+    """Recent changes of one resource. Places are counted from the first change ever, so they outlive trimming."""
+
+    __slots__ = ("changes", "floor", "start", "waiting")
+
+    def __init__(self, floor: int) -> None:
+        self.changes: list[Change] = []
+        self.start = 0  # the place of changes[0]
+        self.floor = floor  # changes up to this version are gone
+        self.waiting: set[asyncio.Future[None]] = set()
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.changes)
+
+    def place_after(self, version: int) -> int:
+        if version < self.floor:
+            raise Compacted(f"changes after version {version} are gone; the oldest kept are after {self.floor}")
+        return self.start + bisect_right(self.changes, version, key=lambda change: change.version)
+
+    def trim(self, now: float) -> None:
+        """Drop in large steps, so that a change costs O(1) on average."""
+        drop = 0
+        if len(self.changes) >= 2 * RING_CHANGES:
+            drop = RING_CHANGES
+        elif self.changes[len(self.changes) // 2].when < now - RING_SECONDS:
+            drop = len(self.changes) // 2 + 1
+        if drop:
+            self.floor = self.changes[drop - 1].version
+            self.start += drop
+            del self.changes[:drop]
+
+    def wake(self) -> None:
+        for future in self.waiting:
+            if not future.done():
+                future.set_result(None)
+        self.waiting.clear()
+
+
+class WatchCache:
+    """See the module. `indexer` finds labels and selectable fields of a record."""
+
+    def __init__(self, storage: Storage, indexer: Indexer) -> None:
+        self._storage = storage
+        self._indexer = indexer
+        self._buckets: dict[str, dict[str, _Bucket]] = {}  # resource -> namespace -> bucket
+        self._rings: dict[str, _Ring] = {}
+        self._floor = 0  # a ring made later begins here: nothing of its resource happened since
+        self._version = 0
+        self._ready = asyncio.Event()
+        self._awaited: list[tuple[int, int, asyncio.Future[None]]] = []  # heap of (version, tie, waiter)
+        self._ties = itertools.count()
+        self._read: asyncio.Task[int] | None = None  # the read of the store's version under way
+        self._next_read: asyncio.Task[int] | None = None  # the one after it, which new callers join
+
+    # Reads
+
+    @property
+    def version(self) -> int:
+        """Everything the store did up to this version is in the cache."""
+        return self._version
+
+    async def ready(self) -> None:
+        """Return once the cache has been filled."""
+        await self._ready.wait()
+
+    @property
+    def is_ready(self) -> bool:
+        return self._ready.is_set()
+
+    def get(self, key: str) -> Entry | None:
+        resource, namespace, _ = split_key(key)
+        bucket = self._buckets.get(resource, {}).get(namespace)
+        return bucket.entries.get(key) if bucket else None
+
+    def list(self, resource: str, namespace: str = "") -> list[Entry]:
+        """The objects of a resource, in one namespace or in all, ordered by key."""
+        namespaces = self._buckets.get(resource, {})
+        if namespace:
+            return [*namespaces.get(namespace, ())]
+        # "/" ends a namespace in a key, so namespaces are ordered with it: "a-b/" < "a/".
+        ordered = sorted(namespaces, key=lambda name: name + "/")
+        return [entry for name in ordered for entry in namespaces[name]]
+
+    def count(self, resource: str) -> int:
+        return sum(len(bucket.keys) for bucket in self._buckets.get(resource, {}).values())
+
+    async def fresh(self) -> int:
+        """Return when the cache has everything acknowledged before the call; the version it then has at least.
+
+        Concurrent callers share one read of the store. Raises `Unavailable`.
+        """
+        try:
+            async with asyncio.timeout(FRESH_SECONDS):
+                target = await self._store_version()
+                if self._version < target:
+                    await self._catch_up(target)
+                return target
+        except TimeoutError:
+            raise Unavailable("the cache does not keep up with the store") from None
+
+    async def seen(self, version: int) -> None:
+        """Return when the cache includes `version`."""
+        if self._version >= version:
+            return
+        future = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._awaited, (version, next(self._ties), future))
+        await future
+
+    def watch(self, resource: str, namespace: str = "", *, since: int | None = None) -> Watcher:
+        """Changes of a resource after version `since`; without it, first the present objects as ADDED.
+
+        Raises `Compacted` when they are no longer known.
+        """
+        ring = self._ring(resource)
+        if since is None:
+            present = [Change(EventType.ADDED, entry, None) for entry in self.list(resource, namespace)]
+            return Watcher(self, ring, namespace, place=ring.end, since=self._version, present=present)
+        return Watcher(self, ring, namespace, place=ring.place_after(since), since=since)
+
+    # Feeding
+
+    async def run(self) -> None:
+        """Follow the store for ever."""
+        while True:
+            try:
+                await self._load()
+                async for batch in self._storage.watch("/", since=self._version):
+                    self._apply(batch)
+            except Compacted:
+                log.warning(
+                    "the store's history was compacted past the cache at version %d; listing again", self._version
+                )
+            except Unavailable as error:
+                log.warning("cannot follow the store: %s", error)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _load(self) -> None:
+        snapshot = await self._storage.list("/")
+        self._buckets = {}
+        for record in snapshot.records:
+            self._put(self._entry(record))
+        rings, self._rings = self._rings, {}
+        self._floor = snapshot.version
+        for ring in rings.values():  # a place in an old ring means nothing now
+            ring.start, ring.floor, ring.changes = ring.end + 1, snapshot.version, []
+            ring.wake()
+        self._advance(snapshot.version)
+        self._ready.set()
+
+    def _apply(self, batch: Batch) -> None:
+        touched = {}
+        for event in batch.events:
+            change = self._change(event)
+            resource = split_key(event.record.key)[0]
+            ring = touched[resource] = self._ring(resource)
+            ring.changes.append(change)
+        self._advance(batch.version)
+        now = time.monotonic()
+        for ring in touched.values():
+            ring.trim(now)
+            ring.wake()
+
+    def _change(self, event: Event) -> Change:
+        if event.type is EventType.DELETED:
+            resource, namespace, _ = split_key(event.record.key)
+            previous = self._bucket(resource, namespace).pop(event.record.key)
+            facts = (previous.labels, previous.fields) if previous else self._facts(event.record)
+            return Change(event.type, Entry(event.record, facts), previous)
+        entry = self._entry(event.record)
+        return Change(event.type, entry, self._put(entry))
+
+    def _advance(self, version: int) -> None:
+        self._version = version
+        while self._awaited and self._awaited[0][0] <= version:
+            future = heapq.heappop(self._awaited)[2]
+            if not future.done():
+                future.set_result(None)
+
+    def _put(self, entry: Entry) -> Entry | None:
+        return self._bucket(split_key(entry.key)[0], entry.namespace).put(entry)
+
+    def _bucket(self, resource: str, namespace: str) -> _Bucket:
+        namespaces = self._buckets.setdefault(resource, {})
+        bucket = namespaces.get(namespace)
+        if bucket is None:
+            bucket = namespaces[namespace] = _Bucket()
+        return bucket
+
+    def _ring(self, resource: str) -> _Ring:
+        ring = self._rings.get(resource)
+        if ring is None:
+            ring = self._rings[resource] = _Ring(self._floor)
+        return ring
+
+    def _entry(self, record: Record) -> Entry:
+        return Entry(record, self._facts(record))
+
+    def _facts(self, record: Record) -> Facts:
+        try:
+            return self._indexer(record)
+        except Exception:  # one unreadable object must not stop the cache; it stays visible, without labels
+            log.exception("cannot index %s", record.key)
+            return {}, {}
+
+    # Freshness
+
+    async def _store_version(self) -> int:
+        """One read of the store for all who ask while the previous read is under way."""
+        if self._next_read is None:
+            self._next_read = asyncio.create_task(self._read_version(self._read))
+        return await asyncio.shield(self._next_read)
+
+    async def _read_version(self, running: asyncio.Task[int] | None) -> int:
+        if running is not None:
+            await asyncio.wait([running])
+        self._read, self._next_read = self._next_read, None  # from here on it is too late to join
+        try:
+            return await self._storage.version()
+        finally:
+            self._read = None
+
+    async def _catch_up(self, target: int) -> None:
+        try:
+            async with asyncio.timeout(TOUCH_SECONDS):
+                await self.seen(target)
+        except TimeoutError:
+            await self._storage.touch()
+            await self.seen(target)
+
+
+class Watcher:
+    """One watch: a place in a ring.
+
+    `version`: everything up to it was handed out; what a bookmark carries.
+    """
+
+    def __init__(
+        self,
+        cache: WatchCache,
+        ring: _Ring,
+        namespace: str,
+        *,
+        place: int,
+        since: int,
+        present: Iterable[Change] = (),
+    ) -> None:
+        self._cache = cache
+        self._ring = ring
+        self._namespace = namespace
+        self._place = place
+        self._since = since
+        self._present = [*present]
+        self.version = since
+
+    async def next(self, *, within: float | None = None) -> list[Change]:
+        """The next changes, at least one; after `within` seconds without any, none: time for a bookmark.
+
+        Raises `Compacted` when the watcher was too slow, or the cache had to begin anew.
+        """
+        if self._present:
+            changes, self._present = self._present, []
+            return changes
+        deadline = None if within is None else asyncio.get_running_loop().time() + within
+        while True:
+            changes = self._take()
+            if changes or not await self._moved(deadline):
+                return changes
+
+    def _take(self) -> list[Change]:
+        ring = self._ring
+        index = self._place - ring.start
+        if index < 0:
+            raise Compacted("the watch fell behind")
+        taken = ring.changes[index : index + NEXT_CHANGES]
+        self._place += len(taken)
+        at_end = self._place == ring.end
+        self.version = max(self.version, self._cache.version if at_end else taken[-1].version)
+        if self._namespace:
+            taken = [change for change in taken if change.entry.namespace == self._namespace]
+        if taken and taken[0].version <= self._since:  # a client ahead of this replica
+            taken = [change for change in taken if change.version > self._since]
+        return taken
+
+    async def _moved(self, deadline: float | None) -> bool:
+        """Wait until the ring has more; False when the deadline passed first."""
+        ring = self._ring
+        if self._place < ring.end:
+            return True
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        ring.waiting.add(future)
+        timer = loop.call_at(deadline, _expire, future) if deadline is not None else None
+        try:
+            await future
+        except TimeoutError:
+            return False
+        finally:
+            ring.waiting.discard(future)
+            if timer is not None:
+                timer.cancel()
+        return True
+
+
+def _expire(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())

@@ -1,0 +1,360 @@
+"""The supervisor: keeps the processes of one directory running, as an init system would.
+
+    DIR/supervisor.json        {"children": [{"name": ..., "argv": [...]}, ...]}, in starting order
+    DIR/run/<name>.json        pid, restarts, started (Unix time), state, last_exit; DIR/run/<name>.pid beside it
+    DIR/logs/<name>.log        output of the child, rotated by size; supervisor.log tells of starts and exits
+
+Interface: write_config, start, stop, status; `python -m bootstrap.supervisor DIR` is the process itself.
+
+Invariants:
+- One supervisor per directory: it holds a lock on DIR/run/supervisor.lock for as long as it lives, so a stale pid
+  file is never believed.
+- A child that exits is started again after a delay that doubles from 0.2 s to 10 s and is forgotten after 10 s of
+  health. Whether a child is *ready* is not the supervisor's business.
+- Children never outlive it: SIGTERM stops them in reverse order; if it is killed, the kernel tells them (PDEATHSIG).
+- SIGHUP reads supervisor.json again and restarts only what changed.
+
+One thread, one loop around sigtimedwait: nothing to lock, nothing to poll. Only light modules are imported, because
+one of these runs per host.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bootstrap.errors import BootstrapError
+from bootstrap.files import write_atomic
+
+BACKOFF_FIRST = 0.2  # seconds
+BACKOFF_LIMIT = 10.0  # seconds
+HEALTHY_AFTER = 10.0  # seconds up, then the backoff starts anew
+STOP_GRACE = 10.0  # seconds from SIGTERM to SIGKILL, per child
+LOG_LIMIT = 10 * 1024 * 1024  # bytes; one older file is kept as <name>.log.1
+LOG_CHECK = 10.0  # seconds between looks at log sizes
+
+_PR_SET_PDEATHSIG = 1
+_SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+
+
+@dataclass(frozen=True)
+class Child:
+    """One program to keep running."""
+
+    name: str
+    argv: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ChildStatus:
+    """What run/<name>.json says. state: running, backoff or stopped. started: Unix time, seconds."""
+
+    name: str
+    state: str = "stopped"
+    pid: int | None = None
+    restarts: int = 0
+    started: float | None = None
+    last_exit: int | None = None
+
+
+# --- from outside ---------------------------------------------------------------------------------------------------
+
+
+def write_config(directory: Path, children: Iterable[Child]) -> None:
+    """Say what is to run in `directory`. Takes effect with start()."""
+    config = {"children": [{"name": child.name, "argv": list(child.argv)} for child in children]}
+    write_atomic(directory / "supervisor.json", json.dumps(config, indent=2) + "\n")
+
+
+def read_config(directory: Path) -> list[Child]:
+    config = json.loads((directory / "supervisor.json").read_text())
+    return [Child(child["name"], tuple(child["argv"])) for child in config["children"]]
+
+
+def start(directory: Path) -> None:
+    """Start the supervisor of `directory`, detached from this process; if it runs already, make it read its config."""
+    command = [sys.executable, "-P", "-m", "bootstrap.supervisor", str(directory)]
+    for _ in range(3):
+        if pid := running(directory):
+            os.kill(pid, signal.SIGHUP)
+            return
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd="/")
+        if done.returncode == 0:
+            return
+    raise BootstrapError(f"cannot start the supervisor of {directory}: {done.stderr.strip() or 'unknown reason'}")
+
+
+def stop(directory: Path, *, timeout: float = 30) -> None:
+    """Stop the supervisor and everything it runs; returns when all of it is gone."""
+    pid = running(directory)
+    if pid is None:
+        return
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(handle, signal.SIGTERM)
+        poller = select.poll()
+        poller.register(handle, select.POLLIN)
+        if not poller.poll(timeout * 1000):
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            for child in status(directory):
+                _kill_group(child.pid)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(handle)
+
+
+def running(directory: Path) -> int | None:
+    """The pid of the supervisor of `directory`, or None."""
+    try:
+        lock = os.open(directory / "run" / "supervisor.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return None
+    except BlockingIOError:
+        try:
+            return int((directory / "run" / "supervisor.pid").read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+    finally:
+        os.close(lock)
+
+
+def status(directory: Path) -> list[ChildStatus]:
+    """What the children of `directory` are doing, in starting order."""
+    try:
+        names = [child.name for child in read_config(directory)]
+    except FileNotFoundError:
+        return []
+    alive = running(directory) is not None
+    return [_read_status(directory, name, alive=alive) for name in names]
+
+
+def _read_status(directory: Path, name: str, *, alive: bool) -> ChildStatus:
+    try:
+        saved = ChildStatus(**json.loads((directory / "run" / f"{name}.json").read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return ChildStatus(name)
+    return saved if alive else ChildStatus(name, restarts=saved.restarts, last_exit=saved.last_exit)
+
+
+# --- the process ----------------------------------------------------------------------------------------------------
+
+
+class _Runner:
+    """One child over its restarts."""
+
+    def __init__(self, child: Child, directory: Path) -> None:
+        self.child = child
+        self.directory = directory
+        self.process: subprocess.Popen[bytes] | None = None
+        self.restarts = 0
+        self.started = 0.0
+        self.last_exit: int | None = None
+        self.backoff = 0.0
+        self.due = time.monotonic()
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "logs" / f"{self.child.name}.log"
+
+    def launch(self) -> None:
+        # The child appends to the file itself: the supervisor can die, or truncate the file, without breaking a pipe.
+        with open(self.log, "ab") as log:
+            try:
+                self.process = subprocess.Popen(
+                    self.child.argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd="/",
+                    process_group=0,
+                    preexec_fn=_prepare_child(os.getpid()),
+                )
+            except OSError as error:
+                _say(f"{self.child.name}: cannot start {self.child.argv[0]}: {error.strerror}")
+                self.exited(127)
+                return
+        self.started = time.time()
+        self.due = time.monotonic()
+        _say(f"{self.child.name}: started, pid {self.process.pid}")
+        self.save("running")
+
+    def reap(self) -> None:
+        if self.process is None or (code := self.process.poll()) is None:
+            return
+        _kill_group(self.process.pid)  # what the child itself started must not run beside its successor
+        _say(f"{self.child.name}: pid {self.process.pid} exited with {code}")
+        self.process = None
+        self.exited(code)
+
+    def exited(self, code: int) -> None:
+        if time.monotonic() - self.due > HEALTHY_AFTER:
+            self.backoff = 0.0
+        self.backoff = min(max(self.backoff * 2, BACKOFF_FIRST), BACKOFF_LIMIT)
+        self.last_exit = code
+        self.restarts += 1
+        self.due = time.monotonic() + self.backoff
+        self.save("backoff")
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            try:
+                self.last_exit = self.process.wait(STOP_GRACE)
+            except subprocess.TimeoutExpired:
+                _say(f"{self.child.name}: did not stop within {STOP_GRACE:g} s, killed")
+            _kill_group(self.process.pid)
+            self.process.wait()
+            self.process = None
+        self.save("stopped")
+
+    def save(self, state: str) -> None:
+        run = self.directory / "run"
+        pid = self.process.pid if self.process else None
+        facts = ChildStatus(self.child.name, state, pid, self.restarts, self.started if pid else None, self.last_exit)
+        write_atomic(run / f"{self.child.name}.json", json.dumps(asdict(facts)) + "\n", mode=0o644)
+        if pid:
+            write_atomic(run / f"{self.child.name}.pid", f"{pid}\n", mode=0o644)
+        else:
+            (run / f"{self.child.name}.pid").unlink(missing_ok=True)
+
+    def rotate(self) -> None:
+        # Copy and truncate: the child keeps its open file, and because it appends, it goes on at the new end.
+        if self.log.exists() and self.log.stat().st_size > LOG_LIMIT:
+            shutil.copyfile(self.log, self.log.with_suffix(".log.1"))
+            os.truncate(self.log, 0)
+
+
+class Supervisor:
+    """The loop: start what is due, sleep until a signal or the next due time."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.runners: list[_Runner] = []
+        self.next_log_check = time.monotonic() + LOG_CHECK
+
+    def run(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        self.reload()
+        while True:
+            self.launch_due()
+            received = signal.sigtimedwait(_SIGNALS, self.patience())
+            for runner in self.runners:
+                runner.reap()
+            if received and received.si_signo in (signal.SIGTERM, signal.SIGINT):
+                break
+            if received and received.si_signo == signal.SIGHUP:
+                self.reload()
+            self.rotate_logs()
+        for runner in reversed(self.runners):
+            runner.stop()
+        _say("stopped")
+
+    def reload(self) -> None:
+        """Take over supervisor.json: unchanged children go on undisturbed."""
+        try:
+            wanted = read_config(self.directory)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            _say(f"supervisor.json is not readable, going on with what runs: {error}")
+            return
+        for runner in reversed(self.runners):
+            if runner.child not in wanted:
+                runner.stop()
+        kept = {runner.child: runner for runner in self.runners}
+        self.runners = [kept.get(child) or _Runner(child, self.directory) for child in wanted]
+
+    def launch_due(self) -> None:
+        for runner in self.runners:
+            if runner.process is None and runner.due <= time.monotonic():
+                runner.launch()
+
+    def patience(self) -> float:
+        """Seconds until something is due."""
+        due = [runner.due for runner in self.runners if runner.process is None]
+        return max(0.0, min([*due, self.next_log_check]) - time.monotonic())
+
+    def rotate_logs(self) -> None:
+        if time.monotonic() >= self.next_log_check:
+            self.next_log_check = time.monotonic() + LOG_CHECK
+            for runner in self.runners:
+                runner.rotate()
+
+
+def _prepare_child(parent: int):  # type: ignore[no-untyped-def]
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def prepare() -> None:  # runs in the child between fork and exec
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # the supervisor died before the line above
+            os._exit(1)
+        signal.pthread_sigmask(signal.SIG_SETMASK, set())
+
+    return prepare
+
+
+def _kill_group(pid: int | None) -> None:
+    if pid:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+
+
+def _say(text: str) -> None:
+    print(time.strftime("%Y-%m-%d %H:%M:%S"), text, file=sys.stderr, flush=True)
+
+
+def _take_lock(directory: Path) -> int | None:
+    lock = os.open(directory / "run" / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Check, take the lock, then go on in the background: the caller sees errors, the lock outlives the fork."""
+    (target,) = sys.argv[1:] if argv is None else argv
+    directory = Path(target)
+    try:
+        (directory / "run").mkdir(parents=True, exist_ok=True)
+        (directory / "logs").mkdir(exist_ok=True)
+        read_config(directory)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    if _take_lock(directory) is None:
+        print("another supervisor is running there", file=sys.stderr)
+        return 3
+    if pid := os.fork():
+        write_atomic(directory / "run" / "supervisor.pid", f"{pid}\n", mode=0o644)
+        os._exit(0)
+    os.setsid()
+    log = os.open(directory / "logs" / "supervisor.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    for descriptor in (1, 2):
+        os.dup2(log, descriptor)
+    os.close(log)
+    Supervisor(directory).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,338 @@
+"""The runtime contract on a Docker engine: the only module that imports the Docker SDK.
+
+The SDK blocks, so every call runs in a thread: short calls in a bounded pool, pulls in a small one of their own, and
+each stream (events, followed logs) in its own thread, which a disconnect ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal as signals
+import socket
+import struct
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import docker
+import requests
+from docker import errors
+
+from kubelet.runtime import docker_config as translate
+from kubelet.runtime import pause
+from kubelet.runtime.base import (
+    Changed,
+    ContainerSpec,
+    EngineUnavailable,
+    ExecResult,
+    Image,
+    ImageNotFound,
+    LogOptions,
+    Lost,
+    Observed,
+    Runtime,
+    RuntimeFailure,
+    RuntimeInfo,
+    SandboxSpec,
+)
+
+T = TypeVar("T")
+
+CALL_THREADS = 16
+PULL_THREADS = 4
+CALL_TIMEOUT_SECONDS = 120
+RECONNECT_SECONDS = 0.5
+EXEC_OUTPUT_BYTES = 10 * 1024
+"""As much of a probe's output as Kubernetes reads."""
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_EVENTS = {"type": "container", "event": ["die", "destroy"], "label": [translate.LABEL_UID]}
+
+
+class DockerRuntime(Runtime):
+    """See base.Runtime for what each call promises."""
+
+    def __init__(self, host: str, *, sandbox_image: str = "", cgroup_parent: str = "", negative_oom: bool = True):
+        self._api = docker.APIClient(host, timeout=CALL_TIMEOUT_SECONDS, max_pool_size=CALL_THREADS * 2, version="1.41")
+        # Streams live as long as they like.
+        self._stream_api = docker.APIClient(host, timeout=None, max_pool_size=CALL_THREADS * 2, version="1.41")  # type: ignore[arg-type]
+        self._calls = ThreadPoolExecutor(CALL_THREADS, "docker")
+        self._pulls = ThreadPoolExecutor(PULL_THREADS, "docker-pull")
+        self._sandbox_image = sandbox_image
+        self._cgroup_parent = cgroup_parent
+        self._negative_oom = negative_oom
+
+    async def _call(self, function: Callable[[], T], pool: ThreadPoolExecutor | None = None) -> T:
+        return await asyncio.get_running_loop().run_in_executor(pool or self._calls, _translating_errors, function)
+
+    async def close(self) -> None:
+        self._calls.shutdown(wait=False, cancel_futures=True)
+        self._pulls.shutdown(wait=False, cancel_futures=True)
+        self._api.close()
+        self._stream_api.close()
+
+    # The engine
+
+    async def info(self) -> RuntimeInfo:
+        answer = await self._call(self._api.info)
+        return RuntimeInfo(
+            name="docker",
+            version=answer["ServerVersion"],
+            operating_system=answer["OperatingSystem"],
+            architecture=_ARCHITECTURES.get(answer["Architecture"], answer["Architecture"]),
+            kernel_version=answer["KernelVersion"],
+            cpus=answer["NCPU"],
+            memory_bytes=answer["MemTotal"],
+            root_dir=answer["DockerRootDir"],
+        )
+
+    async def events(self) -> AsyncIterator[Changed | Lost]:
+        while True:
+            with contextlib.suppress(RuntimeFailure):
+                async for event in _pump(lambda: self._stream_api.events(decode=True, filters=_EVENTS)):
+                    yield event if isinstance(event, Lost) else _changed(event)
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    # Containers
+
+    async def list(self) -> Sequence[Observed]:
+        filters = {"label": translate.LABEL_UID}
+        briefs = await self._call(lambda: self._api.containers(all=True, filters=filters))
+        full = await asyncio.gather(*(self.inspect(each["Id"]) for each in briefs))
+        return [each for each in full if each is not None]
+
+    async def inspect(self, container_id: str) -> Observed | None:
+        try:
+            return translate.observed(await self._call(lambda: self._api.inspect_container(container_id)))
+        except _Gone:
+            return None
+
+    async def create_sandbox(self, spec: SandboxSpec) -> Observed:
+        image = self._sandbox_image or await self._own_sandbox_image()
+        config = translate.sandbox_config(
+            spec, image=image, cgroup_parent=self._cgroup_parent, negative_oom=self._negative_oom
+        )
+        if not spec.host_network and self._sandbox_image:
+            await self._ensure_image(self._sandbox_image)
+        container_id = await self._create(config, translate.container_name(spec.pod, "POD", spec.attempt))
+        return await self.start_container(container_id)
+
+    async def create_container(self, spec: ContainerSpec) -> str:
+        config = translate.container_config(spec, cgroup_parent=self._cgroup_parent, negative_oom=self._negative_oom)
+        return await self._create(config, translate.container_name(spec.pod, spec.name, spec.attempt))
+
+    async def _create(self, config: dict[str, Any], name: str) -> str:
+        def create() -> str:
+            return str(self._api.create_container_from_config(config, name)["Id"])
+
+        try:
+            return await self._call(create)
+        except _NameTaken:
+            await self._remove_unless_running(name)
+            return await self._call(create)
+
+    async def _remove_unless_running(self, name: str) -> None:
+        with contextlib.suppress(_Gone):
+            await self._call(lambda: self._api.remove_container(name, v=True))
+
+    async def start_container(self, container_id: str) -> Observed:
+        def start() -> Observed | None:
+            self._api.start(container_id)
+            return translate.observed(self._api.inspect_container(container_id))
+
+        started = await self._call(start)
+        if started is None:
+            raise RuntimeFailure(f"container {container_id} is not ours")
+        return started
+
+    async def signal(self, container_id: str, signal: str) -> None:
+        with contextlib.suppress(_Gone, _NameTaken):
+            await self._call(lambda: self._api.kill(container_id, signal))
+
+    async def remove(self, container_id: str) -> None:
+        with contextlib.suppress(_Gone, _NameTaken):
+            await self._call(lambda: self._api.remove_container(container_id, force=True, v=True))
+
+    async def exec(self, container_id: str, command: Sequence[str], *, timeout: float) -> ExecResult:
+        return await self._call(lambda: self._exec(container_id, list(command), timeout))
+
+    def _exec(self, container_id: str, command: list[str], timeout: float) -> ExecResult:
+        exec_id = self._api.exec_create(container_id, command)["Id"]
+        stream = self._api.exec_start(exec_id, socket=True)
+        try:
+            output = _read_frames(getattr(stream, "_sock", stream), time.monotonic() + timeout)
+        except TimeoutError:
+            pid = self._api.exec_inspect(exec_id).get("Pid")
+            if pid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signals.SIGKILL)
+            raise
+        finally:
+            stream.close()
+        return ExecResult(self._api.exec_inspect(exec_id)["ExitCode"] or 0, output.decode(errors="replace").rstrip())
+
+    async def logs(self, container_id: str, options: LogOptions) -> AsyncIterator[bytes]:
+        def read() -> Iterator[bytes]:
+            return self._stream_api.logs(  # type: ignore[return-value]
+                container_id,
+                stream=True,
+                follow=options.follow,
+                timestamps=options.timestamps,
+                tail="all" if options.tail is None else options.tail,
+                since=options.since.timestamp() if options.since else None,  # type: ignore[arg-type]
+            )
+
+        async for chunk in _pump(read):
+            if not isinstance(chunk, Lost):
+                yield chunk
+
+    # Images
+
+    async def image(self, name: str) -> Image | None:
+        try:
+            answer = await self._call(lambda: self._api.inspect_image(name))
+        except (_Gone, ImageNotFound):
+            return None
+        return Image(answer["Id"], answer["Size"], (answer.get("Config") or {}).get("User") or "")
+
+    async def pull(self, name: str) -> Image:
+        repository, tag = _repository_and_tag(name)
+        await self._call(lambda: self._api.pull(repository, tag=tag), self._pulls)
+        image = await self.image(name)
+        if image is None:
+            raise ImageNotFound(f"image {name!r} was pulled but is not there")
+        return image
+
+    async def load_images(self, path: str) -> None:
+        def load() -> None:
+            with open(path, "rb") as archive:
+                for _ in self._api.load_image(archive):
+                    pass
+
+        await self._call(load, self._pulls)
+
+    async def _ensure_image(self, name: str) -> None:
+        if await self.image(name) is None:
+            await self.pull(name)
+
+    async def _own_sandbox_image(self) -> str:
+        """Import the sandbox image unless it is there; asked for once."""
+        if await self.image(pause.SANDBOX_IMAGE) is None:
+            data = pause.image_tar((await self.info()).architecture)
+            repository, tag = _repository_and_tag(pause.SANDBOX_IMAGE)
+            changes = ['ENTRYPOINT ["/pause"]']
+            await self._call(
+                lambda: self._api.import_image_from_data(data, repository=repository, tag=tag, changes=changes)
+            )
+        self._sandbox_image = pause.SANDBOX_IMAGE
+        return self._sandbox_image
+
+
+class _Gone(RuntimeFailure):
+    """No such container."""
+
+
+class _NameTaken(RuntimeFailure):
+    """409: the name is in use, or the container is not in a state for this."""
+
+
+def _translating_errors(function: Callable[[], T]) -> T:
+    try:
+        return function()
+    except errors.ImageNotFound as error:
+        raise ImageNotFound(_explanation(error)) from error
+    except errors.NotFound as error:
+        kind = ImageNotFound if "image" in _explanation(error).lower() else _Gone
+        raise kind(_explanation(error)) from error
+    except errors.APIError as error:
+        kind = _NameTaken if error.status_code == 409 else RuntimeFailure
+        raise kind(_explanation(error)) from error
+    except errors.DockerException as error:
+        raise RuntimeFailure(str(error)) from error
+    except TimeoutError:
+        raise
+    except (requests.exceptions.RequestException, OSError) as error:
+        raise EngineUnavailable(f"the Docker engine does not answer: {error}") from error
+
+
+def _read_frames(connection: socket.socket, deadline: float) -> bytes:
+    """The output of an exec: frames of an 8-byte header and data, until the engine closes. Raises TimeoutError."""
+    data = b""
+    while True:
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
+        chunk = connection.recv(65536)
+        if not chunk:
+            break
+        data = (data + chunk)[: 2 * EXEC_OUTPUT_BYTES]
+    output = b""
+    while len(data) > 8:
+        (length,) = struct.unpack(">I", data[4:8])
+        output, data = output + data[8 : 8 + length], data[8 + length :]
+    return output[:EXEC_OUTPUT_BYTES]
+
+
+def _explanation(error: errors.APIError) -> str:
+    explanation = error.explanation
+    return (explanation.decode() if isinstance(explanation, bytes) else explanation) or str(error)
+
+
+def _changed(event: dict[str, Any]) -> Changed:
+    actor = event["Actor"]
+    pod = translate.pod_ref(actor["Attributes"])
+    assert pod is not None, "the filter lets only our containers through"
+    return Changed(pod, actor["ID"], gone=event["Action"] == "destroy")
+
+
+def _repository_and_tag(name: str) -> tuple[str, str]:
+    """`repo:tag` or `repo@digest`; a colon before the last slash belongs to a port."""
+    if "@" in name:
+        repository, _, digest = name.partition("@")
+        return repository, digest
+    head, slash, last = name.rpartition("/")
+    last, _, tag = last.partition(":")
+    return head + slash + last, tag or "latest"
+
+
+async def _pump(connect: Callable[[], Iterator[Any]]) -> AsyncIterator[Any]:
+    """Items of a blocking stream, read in a thread of its own; first Lost, once connected.
+
+    Leaving the loop closes the stream, which ends the thread.
+    """
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
+    opened: list[Any] = []
+
+    def tell(kind: str, item: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            loop.call_soon_threadsafe(queue.put_nowait, (kind, item))
+
+    def read() -> None:
+        try:
+            stream = _translating_errors(connect)
+            opened.append(stream)
+            tell("item", Lost())
+            for item in stream:
+                tell("item", item)
+            tell("end", None)
+        except RuntimeFailure as error:
+            tell("error", error)
+        except Exception as error:  # a closed socket surfaces as almost anything
+            tell("error", EngineUnavailable(str(error)))
+
+    threading.Thread(target=read, name="docker-stream", daemon=True).start()
+    try:
+        while True:
+            kind, item = await queue.get()
+            if kind == "end":
+                return
+            if kind == "error":
+                raise item
+            yield item
+    finally:
+        for stream in opened:
+            with contextlib.suppress(Exception):
+                stream.close()

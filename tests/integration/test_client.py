@@ -1,0 +1,123 @@
+"""The client machinery against a real API server on a real etcd."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from lightkube import AsyncClient
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.coordination_v1 import Lease
+from lightkube.resources.core_v1 import ConfigMap, Event
+
+from api import meta
+from client import rest
+from client.events import EventRecorder
+from client.informer import Informer
+from client.leader import LeaderElector, LeaseTiming
+
+
+def config_map(name: str, namespace: str, **labels: str) -> ConfigMap:
+    return ConfigMap(metadata=ObjectMeta(name=name, namespace=namespace, labels=labels or None), data={"k": "v"})
+
+
+async def until(changed: asyncio.Event, holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():
+            changed.clear()
+            await changed.wait()
+
+
+@pytest.fixture
+async def informer(client: AsyncClient, namespace: str):
+    """A running informer on the test's ConfigMaps, the changes it told of, and an event that fires with each."""
+    informer = Informer(client, ConfigMap, namespace=namespace)
+    informer.add_index("label", lambda obj: (obj.metadata.labels or {}).values())
+    told: list[tuple[str | None, str | None]] = []
+    changed = asyncio.Event()
+
+    def note(old: ConfigMap | None, new: ConfigMap | None) -> None:
+        told.append((old and old.metadata.name, new and new.metadata.name))
+        changed.set()
+
+    informer.on_change(note)
+    running = asyncio.ensure_future(informer.run())
+    async with asyncio.timeout(10):
+        await informer.wait_synced()
+    told.clear()
+    yield informer, told, changed
+    running.cancel()
+
+
+async def test_an_informer_follows_every_change(client: AsyncClient, namespace: str, informer) -> None:
+    cache, told, changed = informer
+    first = await client.create(config_map("a", namespace, color="red"))
+    await until(changed, lambda: cache.get(f"{namespace}/a") is not None)
+    assert [meta.name(each) for each in cache.by_index("label", "red")] == ["a"]
+    first.metadata.labels = {"color": "blue"}
+    await client.replace(first)
+    await until(changed, lambda: bool(cache.by_index("label", "blue")))
+    assert cache.by_index("label", "red") == []
+    await client.delete(ConfigMap, "a", namespace=namespace)
+    await until(changed, lambda: cache.get(f"{namespace}/a") is None)
+    assert cache.by_index("label", "blue") == []
+    assert told == [(None, "a"), ("a", "a"), ("a", None)]
+
+
+async def test_a_delete_names_the_very_object(client: AsyncClient, namespace: str) -> None:
+    old = await client.create(config_map("a", namespace))
+    await client.delete(ConfigMap, "a", namespace=namespace)
+    new = await client.create(config_map("a", namespace))
+    with pytest.raises(Exception, match="UID") as caught:
+        await rest.delete(client, old)
+    assert caught.value.status.code == 409
+    await rest.delete(client, new)
+
+
+async def test_one_leader_at_a_time_and_the_next_takes_over(client: AsyncClient, namespace: str) -> None:
+    timing = LeaseTiming(lease=2, renew_deadline=1.5, retry=0.1)
+    leading: list[str] = []
+    changed = asyncio.Event()
+
+    def elector(identity: str) -> asyncio.Future[None]:
+        async def lead() -> None:
+            leading.append(identity)
+            changed.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                leading.remove(identity)
+                changed.set()
+
+        election = LeaderElector(client, name="test", namespace=namespace, identity=identity, timing=timing)
+        return asyncio.ensure_future(election.run(lead))
+
+    first = elector("first")
+    await until(changed, lambda: leading == ["first"])
+    second = elector("second")
+    lease = await client.get(Lease, "test", namespace=namespace)
+    assert lease.spec.holderIdentity == "first"
+    first.cancel()
+    await until(changed, lambda: leading == ["second"])
+    lease = await client.get(Lease, "test", namespace=namespace)
+    assert (lease.spec.holderIdentity, lease.spec.leaseTransitions) == ("second", 1)
+    second.cancel()
+    await asyncio.gather(first, second, return_exceptions=True)
+
+
+async def test_repeated_events_are_counted(client: AsyncClient, namespace: str) -> None:
+    about = await client.create(config_map("a", namespace))
+    recorder = EventRecorder(client, "tester", host="here")
+    running = asyncio.ensure_future(recorder.run())
+    for _ in range(3):
+        recorder.event(about, "Warning", "Odd", "it happened again")
+    found: list[Event] = []
+    async with asyncio.timeout(10):
+        async for _, event in client.watch(Event, namespace=namespace, fields={"involvedObject.name": "a"}):
+            found.append(event)
+            if event.count == 3:
+                break
+    running.cancel()
+    assert {meta.name(each) for each in found} == {meta.name(found[0])}
+    assert (found[-1].reason, found[-1].source.component) == ("Odd", "tester")
