@@ -150,6 +150,8 @@ class Shape:
     kind: str
     members: dict[str, Shape] = field(default_factory=dict)
     inner: Shape | None = None
+    name: str = ""
+    """Of a struct: its Kubernetes type."""
 
 
 _ANY = Shape("any")
@@ -170,7 +172,7 @@ def shape_of(cls: type) -> Shape:
 def _struct_shape(cls: type, known: dict[type, Shape]) -> Shape:
     if cls in known:
         return known[cls]
-    shape = known[cls] = Shape("struct")
+    shape = known[cls] = Shape("struct", name=cls.__name__)
     written = {name: str(text) for base in cls.__mro__ for name, text in vars(base).get("__annotations__", {}).items()}
     for each in msgspec.structs.fields(cls):
         is_quantity = "Quantity" in written.get(each.name, "")

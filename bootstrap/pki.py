@@ -117,7 +117,9 @@ def apiserver_names(*, advertise_address: str, service_ip: str, extra: Iterable[
     """Every name and address under which the API server may be reached, without repetition."""
     services = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]
     return list(
-        dict.fromkeys([*services, "localhost", socket.gethostname(), service_ip, "127.0.0.1", advertise_address, *extra])
+        dict.fromkeys(
+            [*services, "localhost", socket.gethostname(), service_ip, "127.0.0.1", advertise_address, *extra]
+        )
     )
 
 

@@ -2,8 +2,8 @@
 
     plan(snapshot) -> Plan(actions, wake_at)
 
-The worker carries the actions out side by side, takes a new snapshot whenever anything changes and plans again, so a plan holds
-only what can be begun now. Kubernetes: kuberuntime's computePodActions and the kubelet's pod workers.
+The worker carries the actions out side by side, takes a new snapshot whenever anything changes and plans again, so a
+plan holds only what can be begun now. Kubernetes: kuberuntime's computePodActions and the kubelet's pod workers.
 
 - An action whose key is busy is not planned again.
 - Nothing is started while something that must end first still runs.
@@ -18,9 +18,8 @@ from datetime import datetime
 
 from lightkube.models.core_v1 import Container
 
-from kubelet.env import spec_hash
 from kubelet.runtime.base import Observed
-from kubelet.snapshot import Snapshot, Stop, grace_seconds, is_sidecar, next_backoff, restart_delay
+from kubelet.snapshot import Snapshot, Stop, grace_seconds, is_sidecar, next_backoff, restart_delay, spec_hash
 
 KEPT_ATTEMPTS = 2
 """The present container and the one before it, for `logs --previous` and lastState."""

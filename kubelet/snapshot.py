@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -203,6 +204,11 @@ def grace_seconds(pod: Pod) -> float:
         return float(asked)
     spec = pod.spec.terminationGracePeriodSeconds if pod.spec else None
     return DEFAULT_GRACE_SECONDS if spec is None else float(spec)
+
+
+def spec_hash(container: Container) -> str:
+    """Changes when a running container has to be replaced; as in Kubernetes, that is when its image does."""
+    return hashlib.sha256(f"{container.name}\0{container.image}".encode()).hexdigest()[:8]
 
 
 def restart_policy(spec: PodSpec, container: Container) -> str:

@@ -13,7 +13,7 @@ The position must be the same for whoever looks: the writer, a range read, a wat
   positions are unique and increase in the order of events.
 - A whole revision seen is `revision * 1000 + 999`: the version of a snapshot, and of a watch that has told it all.
 To know the event before a delete one must see them all: a watch always asks etcd for the whole store and picks the
-wanted prefix here. Every key occurs once in a transaction (etcd insists), so a key's mod_revision tells its version.
+wanted prefix here. A compare-and-swap compares mod_revision and the byte of the position: both name the version.
 
 **Unknown outcomes.** A transaction that failed with the connection may have been applied. It is sent again by us, not
 by the library, and only because sending it again is safe and reads back at the same time: had it been applied, every
@@ -67,7 +67,7 @@ FIRST_POSITION = ord("0")  # the byte that stands for position 0
 BATCH_WRITES = 64  # writes per transaction; etcd's default limit is 128 operations
 BATCH_BYTES = 1 << 20  # and their bytes; etcd's default limit is 1.5 MiB a request
 VALUE_BYTES = 1_500_000  # the largest value
-BATCHES_IN_FLIGHT = 2
+BATCHES_IN_FLIGHT = 4  # at most; the second and later leave only when full
 PAGE_KEYS = 500  # keys per range read: a page of usual objects stays well below gRPC's 4 MiB
 
 ATTEMPT_SECONDS = 5.0  # one call to etcd
@@ -96,11 +96,11 @@ class TlsFiles:
 
 @dataclass(slots=True, eq=False)
 class _Write:
-    """One write waiting for its batch. `value` is None for a delete; `revision` 0 means the key must not exist."""
+    """One write waiting for its batch. `value` is None for a delete; `expected` 0 means the key must not exist."""
 
     key: bytes
     value: bytes | None
-    revision: int
+    expected: int
     outcome: asyncio.Future[tuple[int, bytes]]  # the version, and what is stored or was removed
 
 
@@ -150,24 +150,24 @@ class EtcdStorage:
         return await self._write(key, value, 0)
 
     async def update(self, key: str, value: bytes, *, expected: int) -> Record:
-        return await self._write(key, value, expected // STRIDE)
+        return await self._write(key, value, expected or -1)
 
     async def delete(self, key: str, *, expected: int) -> Record:
-        return await self._write(key, None, expected // STRIDE)
+        return await self._write(key, None, expected or -1)
 
-    async def _write(self, key: str, value: bytes | None, revision: int) -> Record:
+    async def _write(self, key: str, value: bytes | None, expected: int) -> Record:
         if value is not None and len(value) > VALUE_BYTES:
             raise TooLarge(f"{key}: {len(value)} bytes, the limit is {VALUE_BYTES}")
         try:
-            version, stored = await self._committer.write(self._prefix + key.encode(), value, revision)
+            version, stored = await self._committer.write(self._prefix + key.encode(), value, expected)
         except _Lost as lost:
-            self._tell_loser(key, revision, lost.kv)
+            self._tell_loser(key, expected, lost.kv)
         return Record(key, stamp(stored, version), version)
 
-    def _tell_loser(self, key: str, revision: int, kv: Any) -> NoReturn:
+    def _tell_loser(self, key: str, expected: int, kv: Any) -> NoReturn:
         if kv is None:
             raise KeyMissing(key)
-        if revision == 0:
+        if not expected:
             raise KeyExists(key)
         current = self._record(kv)
         raise VersionMismatch(current) if current else KeyMissing(key)
@@ -321,8 +321,9 @@ class _Lost(Exception):
 class _GroupCommit:
     """Collects writes into transactions. See the module.
 
-    A write arriving while fewer than BATCHES_IN_FLIGHT transactions are under way leaves in this turn of the event
-    loop, with whatever else arrived in it; others wait for one to return. So batches grow with the load by themselves.
+    A write that finds nothing under way leaves in this turn of the event loop, with whatever else arrived in it. Others
+    wait for the transaction to return, or to be enough to fill one: etcd would sync them to disk no sooner. So batches
+    grow with the load by themselves.
     """
 
     def __init__(self, kv: KVService) -> None:
@@ -331,14 +332,18 @@ class _GroupCommit:
         self._in_flight: set[asyncio.Task[None]] = set()
         self._scheduled = False
 
-    async def write(self, key: bytes, value: bytes | None, revision: int) -> tuple[int, bytes]:
+    async def write(self, key: bytes, value: bytes | None, expected: int) -> tuple[int, bytes]:
         loop = asyncio.get_running_loop()
-        write = _Write(key, value, revision, loop.create_future())
+        write = _Write(key, value, expected, loop.create_future())
         self._queue.append(write)
-        if not self._scheduled and len(self._in_flight) < BATCHES_IN_FLIGHT:
+        if not self._scheduled and self._may_depart():
             self._scheduled = True
             loop.call_soon(self._depart)
         return await write.outcome
+
+    def _may_depart(self) -> bool:
+        under_way = len(self._in_flight)
+        return under_way == 0 or (len(self._queue) >= BATCH_WRITES and under_way < BATCHES_IN_FLIGHT)
 
     async def close(self) -> None:
         """Let what is under way finish, refuse the rest."""
@@ -349,7 +354,7 @@ class _GroupCommit:
 
     def _depart(self) -> None:
         self._scheduled = False
-        if self._queue and len(self._in_flight) < BATCHES_IN_FLIGHT:
+        while self._queue and self._may_depart():
             task = asyncio.create_task(self._commit(self._take()))
             self._in_flight.add(task)
             task.add_done_callback(self._returned)
@@ -406,13 +411,22 @@ class _GroupCommit:
 
 def _operation(write: _Write, position: int) -> RequestOp:
     """The nested transaction of one write."""
-    compare = Compare(result=Compare.EQUAL, target=Compare.MOD, key=write.key, mod_revision=write.revision)
+    revision, expected_position = divmod(write.expected, STRIDE)
+    if write.expected and not revision:
+        revision = -1  # 0 would mean that the key must not exist
+    compares = [Compare(result=Compare.EQUAL, target=Compare.MOD, key=write.key, mod_revision=revision)]
+    if write.expected:
+        byte = FIRST_POSITION + min(expected_position, BATCH_WRITES)  # etcd orders values as bytes
+        compares += [
+            Compare(result=Compare.GREATER, target=Compare.VALUE, key=write.key, value=bytes([byte])),
+            Compare(result=Compare.LESS, target=Compare.VALUE, key=write.key, value=bytes([byte + 1])),
+        ]
     if write.value is None:
         change = RequestOp(request_delete_range={"key": write.key, "prev_kv": True})
     else:
         change = RequestOp(request_put={"key": write.key, "value": _stored(write.value, position)})
     read = RequestOp(request_range={"key": write.key})
-    return RequestOp(request_txn=TxnRequest(compare=[compare], success=[change], failure=[read]))
+    return RequestOp(request_txn=TxnRequest(compare=compares, success=[change], failure=[read]))
 
 
 def _stored(value: bytes, position: int) -> bytes:

@@ -250,8 +250,8 @@ class Runtime(Protocol):
         """Kill it at once if it runs, and remove it."""
         ...
 
-    async def exec(self, container_id: str, command: Sequence[str], *, timeout: float) -> ExecResult:
-        """Run a command inside; raises TimeoutError, RuntimeFailure."""
+    async def exec(self, container_id: str, command: Sequence[str], *, seconds: float) -> ExecResult:
+        """Run a command inside for at most so long; raises TimeoutError, RuntimeFailure."""
         ...
 
     def logs(self, container_id: str, options: LogOptions) -> AsyncIterator[bytes]:

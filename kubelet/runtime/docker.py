@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import docker
 import requests
@@ -44,6 +44,7 @@ T = TypeVar("T")
 
 CALL_THREADS = 16
 PULL_THREADS = 4
+EXEC_THREADS = 16
 CALL_TIMEOUT_SECONDS = 120
 RECONNECT_SECONDS = 0.5
 EXEC_OUTPUT_BYTES = 10 * 1024
@@ -62,6 +63,7 @@ class DockerRuntime(Runtime):
         self._stream_api = docker.APIClient(host, timeout=None, max_pool_size=CALL_THREADS * 2, version="1.41")  # type: ignore[arg-type]
         self._calls = ThreadPoolExecutor(CALL_THREADS, "docker")
         self._pulls = ThreadPoolExecutor(PULL_THREADS, "docker-pull")
+        self._execs = ThreadPoolExecutor(EXEC_THREADS, "docker-exec")
         self._sandbox_image = sandbox_image
         self._cgroup_parent = cgroup_parent
         self._negative_oom = negative_oom
@@ -72,6 +74,7 @@ class DockerRuntime(Runtime):
     async def close(self) -> None:
         self._calls.shutdown(wait=False, cancel_futures=True)
         self._pulls.shutdown(wait=False, cancel_futures=True)
+        self._execs.shutdown(wait=False, cancel_futures=True)
         self._api.close()
         self._stream_api.close()
 
@@ -157,14 +160,15 @@ class DockerRuntime(Runtime):
         with contextlib.suppress(_Gone, _NameTaken):
             await self._call(lambda: self._api.remove_container(container_id, force=True, v=True))
 
-    async def exec(self, container_id: str, command: Sequence[str], *, timeout: float) -> ExecResult:
-        return await self._call(lambda: self._exec(container_id, list(command), timeout))
+    async def exec(self, container_id: str, command: Sequence[str], *, seconds: float) -> ExecResult:
+        return await self._call(lambda: self._exec(container_id, list(command), seconds), self._execs)
 
     def _exec(self, container_id: str, command: list[str], timeout: float) -> ExecResult:
         exec_id = self._api.exec_create(container_id, command)["Id"]
         stream = self._api.exec_start(exec_id, socket=True)
         try:
-            output = _read_frames(getattr(stream, "_sock", stream), time.monotonic() + timeout)
+            connection: Any = getattr(stream, "_sock", stream)
+            output = _read_frames(connection, time.monotonic() + timeout)
         except TimeoutError:
             pid = self._api.exec_inspect(exec_id).get("Pid")
             if pid:
@@ -177,14 +181,16 @@ class DockerRuntime(Runtime):
 
     async def logs(self, container_id: str, options: LogOptions) -> AsyncIterator[bytes]:
         def read() -> Iterator[bytes]:
-            return self._stream_api.logs(  # type: ignore[return-value]
+            since: Any = options.since.timestamp() if options.since else None
+            answer = self._stream_api.logs(
                 container_id,
                 stream=True,
                 follow=options.follow,
                 timestamps=options.timestamps,
                 tail="all" if options.tail is None else options.tail,
-                since=options.since.timestamp() if options.since else None,  # type: ignore[arg-type]
+                since=since,
             )
+            return cast(Iterator[bytes], answer)
 
         async for chunk in _pump(read):
             if not isinstance(chunk, Lost):
@@ -246,8 +252,9 @@ def _translating_errors(function: Callable[[], T]) -> T:
     except errors.ImageNotFound as error:
         raise ImageNotFound(_explanation(error)) from error
     except errors.NotFound as error:
-        kind = ImageNotFound if "image" in _explanation(error).lower() else _Gone
-        raise kind(_explanation(error)) from error
+        if "image" in _explanation(error).lower():
+            raise ImageNotFound(_explanation(error)) from error
+        raise _Gone(_explanation(error)) from error
     except errors.APIError as error:
         kind = _NameTaken if error.status_code == 409 else RuntimeFailure
         raise kind(_explanation(error)) from error

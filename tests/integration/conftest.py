@@ -45,6 +45,7 @@ class EtcdProcess:
         command += [f"--listen-client-urls={self.url}", f"--advertise-client-urls={self.url}"]
         command += [f"--listen-peer-urls={self._peer_url}", f"--initial-advertise-peer-urls={self._peer_url}"]
         command += [f"--initial-cluster=test={self._peer_url}", *self._options]
+        command += ["--heartbeat-interval=10", "--election-timeout=100"]  # ms; alone, it elects itself after that
         with (self.directory / "etcd.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         self._wait_healthy()

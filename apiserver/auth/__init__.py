@@ -1,0 +1,45 @@
+"""Who is asking, and may they: authentication, then authorization, before anything else looks at a request.
+
+    TLS connection --tls.py--> certificate subject --+
+                                                     +--> Authenticator --> User --> Authorizer --> yes, or no and why
+    Authorization: Bearer ... --tokens.py, ----------+
+                    service_accounts.py
+
+How a user is found (https://kubernetes.io/docs/reference/access-authn-authz/authentication/), first answer wins:
+1. A client certificate signed by our CA: the common name is the user, the organizations are the groups.
+2. A bearer token: from the token file, a bootstrap token of a node that joins, or a service account's JWT.
+   A token that nobody knows is 401 Unauthorized; it never falls back to anonymous.
+3. Nothing at all: `system:anonymous`, who may ask for health and for what a joining node needs (or 401, if disabled).
+
+What a user may do stands in one table, `rules.py`; nodes additionally in `node.py`, because what a node may do depends
+on which pods are bound to it. Everything not allowed is forbidden.
+
+For the boot: give uvicorn `http=TlsProtocol`, `ssl_cert_reqs=ssl.CERT_OPTIONAL` and the client CA. For each request:
+
+    user = authenticator.authenticate(scope)                    # raises api.errors.Unauthorized
+    decision = authorizer.authorize(user, request_info)         # `allowed` and `reason`
+    ... and once a created object's name is known from its body:
+    decision = authorizer.authorize(user, request_info, created=name)
+
+Both are plain functions of what the watch cache holds: no I/O, nothing to await.
+"""
+
+from apiserver.auth.authenticator import Authenticator
+from apiserver.auth.authorizer import Attributes, Authorizer, Decision
+from apiserver.auth.service_accounts import ServiceAccountTokens
+from apiserver.auth.tls import TlsProtocol
+from apiserver.auth.tokens import BootstrapTokens, StaticTokens
+from apiserver.auth.users import ANONYMOUS, User
+
+__all__ = [
+    "ANONYMOUS",
+    "Attributes",
+    "Authenticator",
+    "Authorizer",
+    "BootstrapTokens",
+    "Decision",
+    "ServiceAccountTokens",
+    "StaticTokens",
+    "TlsProtocol",
+    "User",
+]

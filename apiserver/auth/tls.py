@@ -1,0 +1,56 @@
+"""The client certificate of a TLS connection, brought to the application.
+
+uvicorn does not hand the peer certificate to applications, so its HTTP protocol gets this one addition: when a
+connection is made, the subject is read once and put into the state that uvicorn copies into every request's scope
+(and into a WebSocket's, after an upgrade).
+
+Interface: `TlsProtocol` for `uvicorn.Config(http=...)`; `subject_of(scope)` for whoever has the scope.
+Invariant: a subject is there only if the certificate was verified against the client CA during the handshake; Python
+reports no fields of an unverified one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+STATE_KEY = "client_certificate"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What Kubernetes reads from a client certificate: CN is the user, O the groups."""
+
+    common_name: str
+    organizations: tuple[str, ...]
+
+
+class TlsProtocol(HttpToolsProtocol):
+    """HTTP/1.1 whose requests know their connection's client certificate."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        subject = parse_subject(transport.get_extra_info("peercert"))
+        if subject is not None:
+            self.app_state = {**self.app_state, STATE_KEY: subject}
+        super().connection_made(transport)
+
+
+def parse_subject(certificate: Mapping[str, Any] | None) -> Subject | None:
+    """The subject of a certificate in the form of `ssl.SSLSocket.getpeercert()`."""
+    if not certificate:
+        return None
+    names = [pair for rdn in certificate.get("subject", ()) for pair in rdn]
+    common_names = [value for name, value in names if name == "commonName"]
+    if not common_names:
+        return None
+    return Subject(common_names[-1], tuple(value for name, value in names if name == "organizationName"))
+
+
+def subject_of(scope: Mapping[str, Any]) -> Subject | None:
+    """The verified client certificate's subject of the request's connection, if it showed one."""
+    subject = scope.get("state", {}).get(STATE_KEY)
+    return subject if isinstance(subject, Subject) else None

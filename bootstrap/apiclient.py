@@ -1,0 +1,81 @@
+"""The few calls init and join make to an API server, with errors a person can read.
+
+bootstrap is synchronous: it runs once and from a command line, so lightkube's plain Client fits.
+"""
+
+from __future__ import annotations
+
+import base64
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+from lightkube import ApiError, Client, KubeConfig
+from lightkube.core.exceptions import ConfigError
+
+from bootstrap import kubeconfig
+from bootstrap.errors import BootstrapError, DiscoveryError, TokenError
+
+REQUEST_TIMEOUT = 10.0  # seconds
+RETRY_EVERY = 0.05  # seconds between attempts while a server is coming up
+
+
+def connect(path: Path) -> Client:
+    """A client for the current context of a kubeconfig file."""
+    try:
+        config = KubeConfig.from_file(path).get()
+    except (ConfigError, OSError) as error:
+        raise BootstrapError(f"cannot use the kubeconfig {path}: {error}") from None
+    return Client(config=config, timeout=httpx2.Timeout(REQUEST_TIMEOUT), trust_env=False)
+
+
+def connect_with(config: kubeconfig.Config) -> Client:
+    """A client for a kubeconfig that is not a file."""
+    single = KubeConfig.from_dict(config).get()
+    return Client(config=single, timeout=httpx2.Timeout(REQUEST_TIMEOUT), trust_env=False)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn what lightkube and httpx raise into a BootstrapError of one line."""
+    try:
+        yield
+    except ApiError as error:
+        if error.status.code == 401:
+            raise TokenError("the server does not accept the token: it is wrong or has expired") from None
+        raise BootstrapError(f"the API server refused: {error.status.message}") from None
+    except httpx2.HTTPError as error:
+        raise DiscoveryError(f"the API server cannot be reached: {reason(error)}") from None
+
+
+def reason(error: Exception) -> str:
+    """The innermost cause, as one line."""
+    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def wait_ready(server: str, ca_file: Path, *, timeout: float) -> bool:
+    """Wait until `server`/readyz answers ok. A process being born offers nothing to watch yet, so this asks again."""
+    context = ssl.create_default_context(cafile=str(ca_file))
+    deadline = time.monotonic() + timeout
+    with httpx2.Client(verify=context, trust_env=False, timeout=2.0) as http:
+        while time.monotonic() < deadline:
+            try:
+                if http.get(f"{server}/readyz").status_code == 200:
+                    return True
+            except httpx2.HTTPError:
+                pass
+            time.sleep(RETRY_EVERY)
+    return False
+
+
+def base64_text(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def from_base64(text: str) -> str:
+    return base64.b64decode(text).decode(errors="replace")

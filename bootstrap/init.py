@@ -1,0 +1,155 @@
+"""Make this machine a control plane, as `kubeadm init` does. Read init() top to bottom: it is the boot story.
+
+Running it again is harmless: certificates and the etcd data are kept, only processes whose command line changed are
+restarted, and a fresh join line is printed.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from cryptography import x509
+from lightkube import ApiError, Client
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.core_v1 import ConfigMap
+
+from bootstrap import apiclient, commands, kubeconfig, pki, preflight, supervisor, tokens
+from bootstrap.commands import ControlPlane
+from bootstrap.errors import BootstrapError, PreflightError
+from bootstrap.options import InitOptions, InitResult
+
+__all__ = ["InitOptions", "InitResult", "init"]
+
+Report = Callable[[str], None]
+
+USERS = {
+    "admin_conf": pki.Request(common_name="kubernetes-admin", organizations=("system:masters",)),
+    "scheduler_conf": pki.Request(common_name="system:kube-scheduler"),
+    "controllers_conf": pki.Request(common_name="system:kube-controller-manager"),
+}
+
+
+def init(options: InitOptions, report: Report) -> InitResult:
+    """Start a control plane and wait until it answers. Raises BootstrapError."""
+    place = ControlPlane(options.data_dir)
+    address = _preflight(options, place)
+    server = f"https://{_bracketed(address)}:{options.secure_port}"
+
+    report("writing certificates")
+    _write_certificates(options, place, address)
+    _write_kubeconfigs(place, server)
+
+    report(f"starting {'the' if options.etcd_servers else 'etcd,'} API server, scheduler and controllers")
+    supervisor.write_config(place.directory, commands.control_plane(options, advertise_address=address))
+    supervisor.start(place.directory)
+    _wait_ready(place, server, options.timeout)
+    report(f"the API server is ready at {server}")
+
+    ca = pki.load_certificate(place.pki / "ca.crt")
+    token = options.token or tokens.generate()
+    _publish_cluster_info(place, server, ca)
+    tokens.create(place.admin_conf, token=token, ttl=options.token_ttl, description="made by init", replace=True)
+    if options.kubeconfig:
+        kubeconfig.merge(place.admin_conf, options.kubeconfig, context=options.context)
+        report(f"context {options.context} is in {options.kubeconfig}")
+
+    ca_hash = pki.ca_hash(ca)
+    line = tokens.command(server, token=token, ca_cert_hash=ca_hash)
+    report("to add a node, run on it, as root:")
+    report(f"  {line}")
+    return InitResult(join_command=line, kubeconfig=place.admin_conf, server=server, token=token, ca_cert_hash=ca_hash)
+
+
+def _preflight(options: InitOptions, place: ControlPlane) -> str:
+    """Check the machine; returns the address to advertise."""
+    preflight.require_root("init")
+    if options.token:
+        tokens.parse(options.token)
+    address = options.advertise_address or preflight.default_address()
+    if not options.etcd_servers:
+        preflight.require_programs(["etcd"])
+    if supervisor.running(place.directory) is None:
+        bind = options.bind_address
+        preflight.require_free_port(options.secure_port, address=bind, purpose="API server")
+        if not options.etcd_servers:
+            preflight.require_free_port(options.etcd_client_port, address="127.0.0.1", purpose="etcd clients")
+            preflight.require_free_port(options.etcd_peer_port, address="127.0.0.1", purpose="etcd peers")
+    for path in (options.etcd_cafile, options.etcd_certfile, options.etcd_keyfile):
+        if path and not path.is_file():
+            raise PreflightError(f"{path} is not a file")
+    return address
+
+
+def _write_certificates(options: InitOptions, place: ControlPlane, address: str) -> None:
+    names = pki.apiserver_names(
+        advertise_address=address, service_ip=commands.service_ip(options.service_cidr), extra=options.extra_sans
+    )
+    place.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    pki.ensure_control_plane(place.pki, apiserver_names=names, own_etcd=not options.etcd_servers)
+
+
+def _write_kubeconfigs(place: ControlPlane, server: str) -> None:
+    """One kubeconfig per user of the control plane; a good one is kept."""
+    ca = pki.Authority.ensure(place.pki, "kubernetes")
+    ca_pem = pki.pem(ca.certificate)
+    for attribute, request in USERS.items():
+        path: Path = getattr(place, attribute)
+        if not _is_good(path, server, ca):
+            certificate, key = ca.issue(request)
+            user = request.common_name
+            kubeconfig.write(
+                path, kubeconfig.build(server=server, ca=ca_pem, user=user, certificate=certificate, key=key)
+            )
+
+
+def _is_good(path: Path, server: str, ca: pki.Authority) -> bool:
+    try:
+        config = kubeconfig.load(path)
+        certificate = x509.load_pem_x509_certificate(kubeconfig.user_certificate(config))
+        same = kubeconfig.cluster_of(config) == (server, pki.pem(ca.certificate))
+    except (ValueError, BootstrapError):
+        return False
+    return same and ca.signed(certificate) and not pki.expires_soon(certificate)
+
+
+def _wait_ready(place: ControlPlane, server: str, timeout: float) -> None:
+    if not apiclient.wait_ready(server, place.pki / "ca.crt", timeout=timeout):
+        troubled = _troubled(supervisor.status(place.directory))
+        hint = f"{troubled} keeps exiting; " if troubled else ""
+        name = troubled or "apiserver"
+        raise BootstrapError(
+            f"the API server was not ready within {timeout:g} s; {hint}see {place.directory}/logs/{name}.log"
+        )
+
+
+def _troubled(children: Iterable[supervisor.ChildStatus]) -> str | None:
+    """The first child that does not stay up: what it needs stands before it in the list."""
+    return next((child.name for child in children if child.restarts or child.state != "running"), None)
+
+
+def _publish_cluster_info(place: ControlPlane, server: str, ca: x509.Certificate) -> None:
+    """Write the ConfigMap kube-public/cluster-info that joining machines read before they trust anything."""
+    content = kubeconfig.dump(kubeconfig.build(server=server, ca=pki.pem(ca), cluster=""))
+    wanted = ConfigMap(metadata=ObjectMeta(name="cluster-info", namespace="kube-public"), data={"kubeconfig": content})
+    with apiclient.connect(place.admin_conf) as client, apiclient.one_line_errors():
+        _create_or_replace(client, wanted)
+
+
+def _create_or_replace(client: Client, wanted: ConfigMap) -> None:
+    try:
+        client.create(wanted)
+    except ApiError as error:
+        if error.status.code != 409:
+            raise
+        client.replace(wanted)
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def hostname() -> str:
+    """This machine's name as Kubernetes wants it: lower case."""
+    return socket.gethostname().lower()

@@ -1,0 +1,80 @@
+"""Looks at the machine before init and join change it, and finds its addresses. Each check raises one line."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+import stat
+from collections.abc import Iterable
+
+from bootstrap.errors import PreflightError
+
+APT_PACKAGES = {"etcd": "etcd-server", "nft": "nftables", "dockerd": "docker.io", "ip": "iproute2"}
+
+
+def require_root(verb: str) -> None:
+    if os.geteuid() != 0:
+        raise PreflightError(f"{verb} must run as root; try: sudo minikctl {verb}")
+
+
+def require_programs(names: Iterable[str]) -> None:
+    for name in names:
+        if shutil.which(name) is None:
+            package = APT_PACKAGES.get(name, name)
+            raise PreflightError(f"{name} is not installed; on Debian and Ubuntu: apt-get install {package}")
+
+
+def require_free_port(port: int, *, address: str, purpose: str) -> None:
+    """Raise if something listens on the TCP port. address 0.0.0.0 covers every local address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PreflightError(f"port {port} ({purpose}) is in use by another process") from None
+            raise PreflightError(f"cannot use {address}:{port} ({purpose}): {error.strerror}") from None
+
+
+def require_docker(docker_host: str) -> None:
+    """Raise unless something answers on the Docker engine's socket."""
+    path = docker_host.removeprefix("unix://")
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            raise PreflightError(f"{path} is not a socket; is --docker-host right?")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(5)
+            probe.connect(path)
+    except FileNotFoundError:
+        raise PreflightError(f"there is no Docker engine at {path}; install and start docker.io") from None
+    except OSError as error:
+        raise PreflightError(f"the Docker engine at {path} does not answer: {error.strerror}") from None
+
+
+def default_address() -> str:
+    """The address of the interface of the default route."""
+    try:
+        return address_towards("192.0.2.1")  # never sent to: connecting a UDP socket only looks at routes
+    except OSError:
+        raise PreflightError("this machine has no default route; name its address with --advertise-address") from None
+
+
+def address_towards(host: str, port: int = 9) -> str:
+    """The local address packets to `host` leave from."""
+    family, _, _, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect(target)
+        return str(probe.getsockname()[0])
+
+
+def split_endpoint(endpoint: str, *, default_port: int) -> tuple[str, int]:
+    """HOST[:PORT], [V6]:PORT or an https URL -> (host, port). Raises PreflightError."""
+    text = endpoint.removeprefix("https://").rstrip("/")
+    host, separator, port = text.rpartition(":") if not text.endswith("]") else (text, "", "")
+    if not separator:
+        host, port = text, str(default_port)
+    if not host.strip("[]") or not port.isdigit() or not 0 < int(port) < 65536:
+        raise PreflightError(f"{endpoint!r} is not HOST:PORT")
+    return host.strip("[]"), int(port)

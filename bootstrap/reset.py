@@ -1,0 +1,92 @@
+"""Undo init and join on this machine, as `kubeadm reset` does: processes, containers, links, rules, files.
+
+It needs no API server and works after a crash half-way; what is not there is not an error. The Node object, if the
+cluster still runs elsewhere, is left to `minikctl delete node`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx2
+
+from bootstrap import preflight, supervisor
+from bootstrap.commands import ControlPlane, Node
+from bootstrap.errors import BootstrapError
+from bootstrap.options import DATA_DIR
+
+POD_LABEL = "io.kubernetes.pod.uid"
+NODE_LINKS = ("minik0", "minik.vxlan", "minik-svc")
+NFT_TABLES = ("minik-proxy", "minik-pods")
+ENGINE_TIMEOUT = 60.0  # seconds; removing a container that runs takes a while
+
+
+def reset(
+    data_dir: Path = DATA_DIR,
+    report: Callable[[str], None] = lambda line: None,
+    *,
+    docker_host: str = "unix:///var/run/docker.sock",
+) -> None:
+    """Bring the machine back to before init and join. Raises BootstrapError if something cannot be removed."""
+    preflight.require_root("reset")
+    was_node = Node(data_dir).directory.exists()
+    for place in (Node(data_dir).directory, ControlPlane(data_dir).directory):
+        if supervisor.running(place):
+            report(f"stopping what runs in {place}")
+        supervisor.stop(place)
+    if was_node:
+        report("removing pods")
+        _remove_containers(docker_host)
+        _remove_network()
+    for place in (Node(data_dir).directory, ControlPlane(data_dir).directory):
+        unmount_below(place)
+        try:
+            shutil.rmtree(place)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise BootstrapError(f"cannot remove {place}: {error.strerror} ({error.filename})") from None
+    with contextlib.suppress(OSError):
+        data_dir.rmdir()  # only if nothing else lives there
+    report("reset is complete")
+
+
+def unmount_below(directory: Path) -> None:
+    """Lazily unmount every mount at or below `directory`, deepest first."""
+    prefix = str(directory)
+    points = [_mount_point(line) for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for point in sorted((each for each in points if each == prefix or each.startswith(f"{prefix}/")), reverse=True):
+        subprocess.run(["umount", "--lazy", point], capture_output=True)
+
+
+def _mount_point(mountinfo_line: str) -> str:
+    return mountinfo_line.split()[4].encode().decode("unicode_escape")  # blanks are written as \040
+
+
+def _remove_containers(docker_host: str) -> None:
+    """Remove the containers of pods. Only kubelet/runtime knows Docker; for these two calls HTTP is enough."""
+    path = docker_host.removeprefix("unix://")
+    if not os.path.exists(path):
+        return
+    transport = httpx2.HTTPTransport(uds=path)
+    filters = json.dumps({"label": [POD_LABEL]})
+    try:
+        with httpx2.Client(transport=transport, base_url="http://docker", timeout=ENGINE_TIMEOUT) as engine:
+            listing = engine.get("/containers/json", params={"all": "true", "filters": filters})
+            for container in listing.raise_for_status().json():
+                engine.delete(f"/containers/{container['Id']}", params={"force": "true", "v": "true"})
+    except (httpx2.HTTPError, ValueError) as error:
+        raise BootstrapError(f"the Docker engine did not remove the pods' containers: {error}") from None
+
+
+def _remove_network() -> None:
+    for link in NODE_LINKS:
+        subprocess.run(["ip", "link", "delete", link], capture_output=True)
+    for table in NFT_TABLES:
+        subprocess.run(["nft", "delete", "table", "ip", table], capture_output=True)

@@ -1,0 +1,217 @@
+"""The conversation with one API server, in Kubernetes' terms: kinds, objects, lists, watches.
+
+`Cluster` turns failure Statuses into errors.StatusError and prints the server's warnings. Objects are plain dicts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from http.client import HTTPException, HTTPResponse
+from typing import Any
+
+from cli import discovery
+from cli.discovery import Kind, Kinds
+from cli.errors import CliError, StatusError
+from cli.kubeconfig import Access
+from cli.transport import Answer, Transport
+
+Object = dict[str, Any]
+
+JSON = "application/json"
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+PAGE = "500"
+"""Objects per answer of a long list, as kubectl asks for."""
+
+_WARNING = re.compile(r'\d{3} \S+ "((?:[^"\\]|\\.)*)"')
+
+
+class Cluster:
+    """An API server and the namespace commands act in."""
+
+    def __init__(self, access: Access, *, namespace: str | None = None) -> None:
+        self.access = access
+        self.namespace = namespace or access.namespace
+        self._transport = Transport(access)
+        self._kinds: Kinds | None = None
+        self._fresh = False
+
+    # Kinds
+
+    @property
+    def kinds(self) -> Kinds:
+        if self._kinds is None:
+            self._kinds = discovery.load(self.access.host, self.fetch)
+        return self._kinds
+
+    def resolve(self, name: str) -> Kind:
+        """The kind a user named. Raises CliError for one the server does not have."""
+        kind = self._find(lambda kinds: kinds.by_name(name))
+        if kind is None:
+            raise CliError(f'the server doesn\'t have a resource type "{name}"')
+        return kind
+
+    def kind_of(self, obj: Mapping[str, Any]) -> Kind | None:
+        """The kind an object says it is, if the server has it."""
+        return self._find(lambda kinds: kinds.by_kind(str(obj.get("apiVersion")), str(obj.get("kind"))))
+
+    def _find(self, look: Callable[[Kinds], Kind | None]) -> Kind | None:
+        """Look in the cached kinds, and once more in fresh ones."""
+        found = look(self.kinds)
+        if found is None and not self._fresh:
+            self._fresh = True
+            self._kinds = discovery.load(self.access.host, self.fetch, fresh=True)
+            found = look(self._kinds)
+        return found
+
+    # Requests
+
+    def fetch(self, path: str, **params: str) -> Object:
+        return self.call("GET", path, params=params)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+    ) -> Any:
+        """One request; the decoded answer. Raises StatusError."""
+        content = None if body is None else json.dumps(body).encode()
+        headers = {"Accept": accept} | ({"Content-Type": content_type} if content is not None else {})
+        answer = self._transport.request(method, path, params=params, body=content, headers=headers)
+        warn(answer)
+        if answer.status >= 400:
+            raise StatusError(as_status(answer.status, answer.body))
+        try:
+            return json.loads(answer.body)
+        except ValueError:
+            raise CliError(f"the server's answer to {method} {path} is not JSON") from None
+
+    def get(self, kind: Kind, name: str, *, namespace: str | None = None, subresource: str = "") -> Object:
+        return self.fetch(self.path(kind, name, namespace=namespace, subresource=subresource))
+
+    def find(self, kind: Kind, name: str, *, namespace: str | None = None) -> Object | None:
+        """Like get, but None for an object that is not there."""
+        try:
+            return self.get(kind, name, namespace=namespace)
+        except StatusError as error:
+            if error.reason == "NotFound":
+                return None
+            raise
+
+    def list(self, kind: Kind, *, namespace: str | None = None, accept: str = JSON, **params: str) -> Object:
+        """The whole list, page by page. `namespace` None is this cluster's default one, "" all of them.
+
+        With `accept` TABLE, the answer is a Table and its rows are what is put together.
+        """
+        path = kind.path(self.namespace if namespace is None else namespace)
+        query = {"limit": PAGE, **{key: value for key, value in params.items() if value}}
+        whole = self.call("GET", path, params=query, accept=accept)
+        page = whole
+        while token := (page.get("metadata") or {}).get("continue"):
+            page = self.call("GET", path, params={**query, "continue": token}, accept=accept)
+            for field in ("items", "rows"):
+                if field in whole:
+                    whole[field] += page.get(field) or []
+            whole["metadata"]["resourceVersion"] = page["metadata"].get("resourceVersion")
+        return whole  # type: ignore[no-any-return]
+
+    def objects(self, kind: Kind, *, namespace: str | None = None, **params: str) -> list[Object]:
+        """The items of a list, each with its apiVersion and kind, which lists leave out."""
+        items = self.list(kind, namespace=namespace, **params).get("items") or []
+        return [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in items]
+
+    def path(self, kind: Kind, name: str, *, namespace: str | None = None, subresource: str = "") -> str:
+        path = kind.path(namespace or self.namespace, _segment(name))
+        return f"{path}/{subresource}" if subresource else path
+
+    def watch(
+        self, kind: Kind, *, version: str, namespace: str | None = None, accept: str = JSON, **params: str
+    ) -> Iterator[tuple[str, Object]]:
+        """Events (type, object) after a resourceVersion, for as long as the caller listens.
+
+        A stream the server ends is taken up where it stopped. Raises StatusError, among others 410 when the version
+        has become too old.
+        """
+        path = kind.path(self.namespace if namespace is None else namespace)
+        query = {key: value for key, value in params.items() if value}
+        while True:
+            query |= {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
+            for line in self.lines(path, params=query, accept=accept):
+                event = json.loads(line)
+                obj = event["object"]
+                if event["type"] == "ERROR":
+                    raise StatusError(obj)
+                version = version_of(obj) or version
+                if event["type"] != "BOOKMARK":
+                    yield event["type"], obj
+
+    def lines(self, path: str, *, params: Mapping[str, str] | None = None, accept: str = "*/*") -> Iterator[bytes]:
+        """The lines of a streamed answer as they come. A broken stream just ends. Raises StatusError."""
+        with self._transport.stream(path, params=params, headers={"Accept": accept}) as response:
+            if response.status >= 400:
+                raise StatusError(as_status(response.status, response.read()))
+            yield from _read_lines(response)
+
+    def text(self, path: str) -> tuple[int, str]:
+        """Status code and body of a plain text answer such as /readyz."""
+        answer = self._transport.request("GET", path)
+        return answer.status, answer.body.decode(errors="replace")
+
+
+def version_of(obj: Mapping[str, Any]) -> str:
+    """The resourceVersion an event brings, also when it comes as a Table of one row."""
+    if obj.get("kind") == "Table":
+        rows = obj.get("rows") or []
+        inner = (rows[-1].get("object") or {}) if rows else {}
+        return (inner.get("metadata") or {}).get("resourceVersion") or (obj.get("metadata") or {}).get(
+            "resourceVersion", ""
+        )
+    return (obj.get("metadata") or {}).get("resourceVersion", "")
+
+
+def as_status(code: int, body: bytes) -> Mapping[str, Any]:
+    """The Status in a failed answer, or one made up for an answer that brings none."""
+    try:
+        status = json.loads(body)
+        if isinstance(status, dict) and status.get("kind") == "Status":
+            return status
+    except ValueError:
+        pass
+    text = body.decode(errors="replace").strip().splitlines()
+    return {"kind": "Status", "code": code, "message": text[0] if text else f"the server answered with HTTP {code}"}
+
+
+def warn(answer: Answer) -> None:
+    """Show the warnings the API server sends along, as kubectl does."""
+    for header in answer.headers.get_all("Warning") or []:
+        for text in _WARNING.findall(header):
+            print("Warning: " + text.replace('\\"', '"').replace("\\\\", "\\"), file=sys.stderr)
+
+
+def _segment(name: str) -> str:
+    """A name as one segment of a path, whatever the user typed."""
+    from urllib.parse import quote
+
+    if not name:
+        raise CliError("resource name may not be empty")
+    if "/" in name or "%" in name or name in (".", ".."):
+        raise CliError(f'invalid resource name "{name}": [may not contain \'/\' or \'%\', may not be \'.\' or \'..\']')
+    return quote(name)
+
+
+def _read_lines(response: HTTPResponse) -> Iterator[bytes]:
+    try:
+        while line := response.readline():
+            yield line
+    except (OSError, HTTPException):
+        return

@@ -1,0 +1,290 @@
+"""`minikctl get`: one table per kind, as the server lays it out, or the objects themselves."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from cli import completion, jsonpath, printers, tables
+from cli.arguments import Target, targets
+from cli.cluster import JSON, TABLE, Cluster, Object
+from cli.command import cluster as connect
+from cli.discovery import Kind
+from cli.errors import CliError, StatusError, raise_failures
+from cli.tables import Columns, View
+
+Names = Annotated[
+    list[str], typer.Argument(metavar="KIND[,KIND...] [NAME...] | KIND/NAME...", autocompletion=completion.resources)
+]
+
+
+def get(
+    resources: Annotated[
+        list[str] | None, typer.Argument(metavar="(KIND[,KIND] [NAME...] | KIND/NAME...)", autocompletion=completion.resources)
+    ] = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", help=f"One of: {printers.FORMS}.")] = None,
+    all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Look in all namespaces.")] = False,
+    selector: Annotated[str, typer.Option("--selector", "-l", help="Label selector, as in app=web,tier!=db.")] = "",
+    field_selector: Annotated[str, typer.Option(help="Field selector, as in status.phase=Running.")] = "",
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="After the list, show changes as they come.")] = False,
+    watch_only: Annotated[bool, typer.Option("--watch-only", help="Show changes only, without the list.")] = False,
+    output_watch_events: Annotated[bool, typer.Option(help="With -w, show what happened.")] = False,
+    show_labels: Annotated[bool, typer.Option("--show-labels", help="Show labels as the last column.")] = False,
+    label_columns: Annotated[list[str] | None, typer.Option("--label-columns", "-L", help="Labels to show as columns.")] = None,
+    no_headers: Annotated[bool, typer.Option("--no-headers", help="Leave the titles out.")] = False,
+    sort_by: Annotated[str, typer.Option(help="JSONPath of the field to sort by.")] = "",
+    ignore_not_found: Annotated[bool, typer.Option("--ignore-not-found", help="A missing object is no error.")] = False,
+    filename: Annotated[list[str] | None, typer.Option("--filename", "-f", help="Get the objects of a file.")] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", "-R", help="Folders with what is below them.")] = False,
+) -> None:
+    """Show objects: a table, or with -o the objects themselves.
+
+    minikctl get pods -o wide; get deploy,svc; get pod/web-1 -o yaml; get pods -A -w
+    """
+    cluster = connect()
+    if all_namespaces:
+        cluster.namespace = ""
+    if filename:
+        wanted = _targets_of_files(cluster, filename, recursive=recursive)
+    else:
+        wanted = targets(cluster, resources or []) if resources else _nothing_named()
+    query = Query(cluster, label=selector, field=field_selector, ignore_not_found=ignore_not_found)
+    labels = [name for each in label_columns or [] for name in each.split(",")]
+    form = printers.parse(output)
+    if watch or watch_only:
+        return _watch(query, wanted, form, View(
+            wide=form.name == "wide", namespace=all_namespaces, show_labels=show_labels, label_columns=labels,
+        ), headers=not no_headers, listed=not watch_only, events=output_watch_events)
+    if form.is_table:
+        view = View(wide=form.name == "wide", namespace=all_namespaces, show_labels=show_labels, label_columns=labels)
+        return _print_tables(query, wanted, view, headers=not no_headers, sort_by=sort_by)
+    _print_objects(query, wanted, form, headers=not no_headers, sort_by=sort_by)
+
+
+def _nothing_named() -> list[Target]:
+    raise CliError(
+        "You must specify the type of resource to get. Use `minikctl api-resources` for a complete list of supported resources."
+    )
+
+
+def _targets_of_files(cluster: Cluster, names: Sequence[str], *, recursive: bool) -> list[Target]:
+    from cli import manifests
+
+    found = []
+    for item in manifests.load(cluster, names, recursive=recursive):
+        if item.namespace:
+            cluster.namespace = item.namespace
+        found.append(Target(item.kind, (item.name,)))
+    return found
+
+
+class Query:
+    """What to ask the server for each target; failures are collected, so that one missing name hides no other."""
+
+    def __init__(self, cluster: Cluster, *, label: str, field: str, ignore_not_found: bool) -> None:
+        self.cluster = cluster
+        self.params = {"labelSelector": label, "fieldSelector": field}
+        self.ignore_not_found = ignore_not_found
+        self.failures: list[CliError] = []
+
+    def answers(self, target: Target, *, accept: str, **params: str) -> Iterator[Object]:
+        """The list, or an answer for each name."""
+        if not target.names:
+            yield from self._try(lambda: self.cluster.list(target.kind, accept=accept, **self.params, **params))
+            return
+        if self.params["labelSelector"] or self.params["fieldSelector"]:
+            raise CliError("name cannot be provided when a selector is specified")
+        if not self.cluster.namespace and target.kind.namespaced:
+            raise CliError("a resource cannot be retrieved by name across all namespaces")
+        for name in target.names:
+            path = self.cluster.path(target.kind, name)
+            yield from self._try(lambda path=path: self.cluster.call("GET", path, params=params, accept=accept))  # type: ignore[misc]
+
+    def _try(self, ask: Any) -> Iterator[Object]:
+        try:
+            yield ask()
+        except StatusError as error:
+            if not (self.ignore_not_found and error.reason == "NotFound"):
+                self.failures.append(error)
+
+
+def _print_tables(query: Query, wanted: Sequence[Target], view: View, *, headers: bool, sort_by: str) -> None:
+    prefixed = len({target.kind for target in wanted}) > 1
+    printed = False
+    params = {"includeObject": "Object"} if sort_by else {}
+    for target in wanted:
+        table = _merged(query.answers(target, accept=TABLE, **params))
+        if table is None or not table.get("rows"):
+            continue
+        if sort_by:
+            table["rows"] = _sorted(table["rows"], sort_by, key=lambda row: row.get("object") or {})
+        if printed and headers:
+            print()
+        _print_table(table, _view_for(view, target.kind, prefixed=prefixed), headers=headers, columns=Columns())
+        printed = True
+    if not printed and not query.failures and not query.ignore_not_found:
+        print(_nothing_found(query.cluster, wanted), file=sys.stderr)
+    sys.stdout.flush()
+    raise_failures(query.failures)
+
+
+def _nothing_found(cluster: Cluster, wanted: Sequence[Target]) -> str:
+    if cluster.namespace and all(target.kind.namespaced for target in wanted):
+        return f"No resources found in {cluster.namespace} namespace."
+    return "No resources found"
+
+
+def _view_for(view: View, kind: Kind, *, prefixed: bool) -> View:
+    from dataclasses import replace
+
+    return replace(
+        view, kind_prefix=kind.qualified_kind if prefixed else "", namespace=view.namespace and kind.namespaced
+    )
+
+
+def _merged(answers: Iterator[Object]) -> Object | None:
+    """The tables of several names as one."""
+    whole: Object | None = None
+    for table in answers:
+        if table.get("kind") != "Table":
+            table = _plain_table(table)
+        if whole is None:
+            whole = table
+        else:
+            whole["rows"] = (whole.get("rows") or []) + (table.get("rows") or [])
+    return whole
+
+
+def _plain_table(answer: Object) -> Object:
+    """Name and age, for a server that makes no tables of this kind."""
+    from cli.ages import age
+
+    objects = answer["items"] if "items" in answer else [answer]
+    columns = [{"name": "Name", "format": "name"}, {"name": "Age"}]
+    rows = [
+        {"cells": [each["metadata"]["name"], age(each["metadata"].get("creationTimestamp"))], "object": each}
+        for each in objects or []
+    ]
+    return {"kind": "Table", "metadata": answer.get("metadata") or {}, "columnDefinitions": columns, "rows": rows}
+
+
+def _print_table(table: Object, view: View, *, headers: bool, columns: Columns) -> None:
+    lines = [tables.header(table, view)] if headers else []
+    for line in columns.render([*lines, *tables.rows(table, view)]):
+        print(line)
+
+
+def _print_objects(
+    query: Query, wanted: Sequence[Target], form: printers.Format, *, headers: bool, sort_by: str
+) -> None:
+    objects: list[Object] = []
+    for target in wanted:
+        for answer in query.answers(target, accept=JSON):
+            objects += _items(target.kind, answer)
+    single = sum(len(target.names) for target in wanted) == 1 and all(target.names for target in wanted)
+    if sort_by:
+        objects = _sorted(objects, sort_by)
+    if objects or not single:
+        sys.stdout.write(printers.render(form, objects, as_list=not single, headers=headers))
+    if not objects and form.name in ("name", "custom-columns") and not query.failures:
+        print(_nothing_found(query.cluster, wanted), file=sys.stderr)
+    sys.stdout.flush()
+    raise_failures(query.failures)
+
+
+def _items(kind: Kind, answer: Object) -> list[Object]:
+    if "items" not in answer or not str(answer.get("kind", "")).endswith("List"):
+        return [answer]
+    return [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in answer["items"] or []]
+
+
+def _sorted(values: list[Any], path: str, *, key: Any = lambda value: value) -> list[Any]:
+    """Sorted by a field; numbers as numbers, quantities as amounts, and what has no such field first."""
+
+    def rank(value: Any) -> tuple[int, Any]:
+        found = jsonpath.find(path, key(value))
+        if not found or found[0] is None:
+            return 0, 0
+        if isinstance(found[0], int | float):
+            return 1, found[0]
+        from api.quantity import QuantityError, parse
+
+        try:
+            return 1, parse(str(found[0]))
+        except QuantityError:
+            return 2, str(found[0])
+
+    return sorted(values, key=rank)
+
+
+def _watch(
+    query: Query, wanted: Sequence[Target], form: printers.Format, view: View, *, headers: bool, listed: bool, events: bool
+) -> None:
+    if len(wanted) != 1 or len(wanted[0].names) > 1:
+        raise CliError("you may only specify a single resource type")
+    target = wanted[0]
+    params = dict(query.params)
+    if target.names:
+        params["fieldSelector"] = f"metadata.name={target.names[0]}"
+        query.answers(target, accept=JSON)
+    show = _Rows(target.kind, form, _view_for(view, target.kind, prefixed=False), headers=headers, events=events)
+    accept = TABLE if form.is_table else JSON
+    if target.names:
+        query.cluster.get(target.kind, target.names[0])  # a missing object is an error, not a long wait
+    first = query.cluster.list(target.kind, accept=accept, **params)
+    version = first["metadata"]["resourceVersion"]
+    if listed:
+        show.listing(first)
+    for type_, obj in query.cluster.watch(target.kind, version=version, accept=accept, **params):
+        show.event(type_, obj)
+
+
+class _Rows:
+    """Prints what a watch brings, a row or an object at a time, under the titles printed once."""
+
+    def __init__(self, kind: Kind, form: printers.Format, view: View, *, headers: bool, events: bool) -> None:
+        self._kind, self._form, self._view = kind, form, view
+        self._headers, self._events = headers, events
+        self._columns = Columns()
+        self._definitions: list[Any] = []
+
+    def listing(self, answer: Object) -> None:
+        if self._form.is_table:
+            table = answer if answer.get("kind") == "Table" else _plain_table(answer)
+            if table.get("rows"):
+                self._table(table, "ADDED")
+            self._definitions = table.get("columnDefinitions") or self._definitions
+        else:
+            for item in _items(self._kind, answer):
+                self._object(item, "ADDED")
+        sys.stdout.flush()
+
+    def event(self, type_: str, obj: Object) -> None:
+        if self._form.is_table:
+            self._table(obj if obj.get("kind") == "Table" else _plain_table(obj), type_)
+        else:
+            self._object(obj, type_)
+        sys.stdout.flush()
+
+    def _table(self, table: Object, type_: str) -> None:
+        # Only the first table of a watch says what its columns are.
+        self._definitions = table.get("columnDefinitions") or self._definitions
+        table = {**table, "columnDefinitions": self._definitions}
+        rows = [tables.header(table, self._view)] if self._headers else []
+        rows = [["EVENT", *row] for row in rows] if self._events else rows
+        rows += [[type_, *row] if self._events else row for row in tables.rows(table, self._view)]
+        self._headers = False
+        for line in self._columns.render(rows):
+            print(line)
+
+    def _object(self, obj: Object, type_: str) -> None:
+        if self._events and self._form.name in ("json", "yaml"):
+            obj = {"object": obj, "type": type_}
+        if self._form.name == "yaml":
+            print("---")
+        text = printers.render(self._form, [obj], as_list=False, headers=self._headers)
+        self._headers = False
+        sys.stdout.write(text)

@@ -1,0 +1,35 @@
+"""What all pods of a node share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lightkube import AsyncClient
+
+from client.events import EventRecorder
+from kubelet.container_spec import ClusterDns
+from kubelet.handlers import Handlers
+from kubelet.images import Images
+from kubelet.network import PodNetwork
+from kubelet.objects import Objects
+from kubelet.runtime.base import Runtime
+from kubelet.volumes import Volumes
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    client: AsyncClient
+    runtime: Runtime
+    network: PodNetwork
+    volumes: Volumes
+    objects: Objects
+    images: Images
+    handlers: Handlers
+    recorder: EventRecorder
+    node_ip: str
+    dns: ClusterDns
+    resolv_conf: str
+    """The node's own, for pods with dnsPolicy Default."""
+    memory_bytes: int
+    allocatable: Mapping[str, str] = field(default_factory=dict)

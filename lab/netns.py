@@ -1,0 +1,89 @@
+"""Network namespaces by name, and running code inside one.
+
+`call(name, function)` runs the function in a thread of its own that has entered the namespace: sockets it opens and
+processes it starts belong there, the rest of this process stays where it is. (`ip netns exec` would also replace /sys,
+and a Docker engine needs the real one.)
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from pyroute2 import netns
+
+from lab.errors import LabError
+
+DIRECTORY = Path("/run/netns")
+_CLONE_NEWNET = 0x40000000
+
+T = TypeVar("T")
+
+
+def path(name: str) -> Path:
+    return DIRECTORY / name
+
+
+def exists(name: str) -> bool:
+    return path(name).exists()
+
+
+def create(name: str) -> None:
+    if not exists(name):
+        netns.create(name)
+
+
+def delete(name: str) -> None:
+    """Remove the name; the namespace itself ends with the last process in it."""
+    if exists(name):
+        netns.remove(name)
+
+
+def names(prefix: str) -> list[str]:
+    """Namespaces whose name starts so."""
+    return sorted(entry.name for entry in DIRECTORY.glob(f"{prefix}*")) if DIRECTORY.exists() else []
+
+
+def inode(name: str) -> int | None:
+    """The number that /proc/PID/ns/net shows for members; None without such a namespace."""
+    try:
+        return path(name).stat().st_ino
+    except FileNotFoundError:
+        return None
+
+
+def call(name: str, function: Callable[[], T]) -> T:
+    """The result of `function`, run inside the namespace."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def inside() -> None:
+        try:
+            _enter(name)
+            results.append(function())
+        except BaseException as error:  # handed to the caller below
+            errors.append(error)
+
+    thread = threading.Thread(target=inside, name=f"netns-{name}")
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def _enter(name: str) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    try:
+        handle = os.open(path(name), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise LabError(f"there is no network namespace {name}") from None
+    try:
+        if libc.setns(handle, _CLONE_NEWNET) != 0:
+            raise LabError(f"cannot enter network namespace {name}: {os.strerror(ctypes.get_errno())}")
+    finally:
+        os.close(handle)

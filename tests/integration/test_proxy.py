@@ -1,0 +1,448 @@
+"""The proxy's rules in a real kernel: two nodes on a switch, pods behind bridges, a host outside.
+
+    outside 10.89.77.100 --+
+    node 1  10.89.77.11  --+-- switch       pods 10.244.1.x behind minik0 of node 1, 10.244.2.x behind node 2
+    node 2  10.89.77.12  --+
+
+Every namespace is made by the test and goes with it. Nothing has a default route.
+"""
+
+import asyncio
+import collections
+import contextlib
+import ctypes
+import os
+import select
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from lightkube.models.core_v1 import ServicePort, ServiceSpec
+from lightkube.models.discovery_v1 import Endpoint, EndpointConditions, EndpointPort
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.core_v1 import Service
+from lightkube.resources.discovery_v1 import EndpointSlice
+
+from proxy import conntrack, link
+from proxy.nft import Nft
+from proxy.rules import NodeFacts, Ruleset, build
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces and nftables")
+
+CLONE_NEWNET = 0x40000000
+SERVICE_IP = "10.96.7.7"
+NODE_IPS = {1: "10.89.77.11", 2: "10.89.77.12"}
+NODE_PORT = 30777
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Namespace:
+    """A network namespace; what runs `inside` it runs in a thread of its own that has entered it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        run("ip", "netns", "add", name)
+        self.ip("link", "set", "lo", "up")
+
+    def ip(self, *words: str) -> None:
+        run("ip", "-n", self.name, *words)
+
+    def sysctl(self, path: str, value: str) -> None:
+        self.inside(lambda: open(f"/proc/sys/{path}", "w").write(value))
+
+    def shell(self, *words: str, input: str | None = None) -> str:
+        return run("nsenter", f"--net=/run/netns/{self.name}", *words, input=input)
+
+    def inside(self, work: Callable[[], Any]) -> Any:
+        def enter() -> Any:
+            with open(f"/run/netns/{self.name}") as handle:
+                if _libc.setns(handle.fileno(), CLONE_NEWNET):
+                    raise OSError(ctypes.get_errno(), "setns")
+            return work()
+
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(enter).result()
+
+    def socket(self, kind: int = socket.SOCK_STREAM) -> socket.socket:
+        return self.inside(lambda: socket.socket(socket.AF_INET, kind))
+
+    def ask(self, address: str, port: int = 80, *, timeout: float = 5.0) -> str:
+        """Connect, and return what the server calls itself."""
+        with self.socket() as client:
+            client.settimeout(timeout)
+            client.connect((address, port))
+            return client.recv(100).decode().partition(" ")[0]
+
+    def peer_seen(self, address: str, port: int = 80) -> str:
+        """The address the server saw this client under."""
+        with self.socket() as client:
+            client.settimeout(5)
+            client.connect((address, port))
+            return client.recv(100).decode().partition(" ")[2]
+
+    def remove(self) -> None:
+        subprocess.run(["ip", "netns", "del", self.name], check=False)
+
+
+def run(*words: str, input: str | None = None) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, input=input)
+    assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
+    return done.stdout
+
+
+class Pod(Namespace):
+    """A namespace behind a node's bridge that answers `NAME CLIENT` on TCP and UDP port 8080."""
+
+    PORT = 8080
+
+    def __init__(self, lab: "Lab", name: str, node: int, number: int) -> None:
+        super().__init__(f"{lab.prefix}-{name}")
+        self.pod, self.node, self.address = name, node, f"10.244.{node}.{number}"
+        host, port = lab.nodes[node], f"v{number}"
+        host.ip("link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", self.name)
+        host.ip("link", "set", port, "master", "minik0", "up")
+        host.ip("link", "set", port, "type", "bridge_slave", "hairpin", "on")
+        self.ip("addr", "add", f"{self.address}/24", "dev", "eth0")
+        self.ip("link", "set", "eth0", "up")
+        self.ip("route", "add", "default", "via", f"10.244.{node}.1")
+        self.stream, self.datagram = self.socket(), self.socket(socket.SOCK_DGRAM)
+        self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        for each in (self.stream, self.datagram):
+            each.bind(("", self.PORT))
+        self.stream.listen(512)
+        self.stop_read, self.stop_write = os.pipe()
+        self.thread = threading.Thread(target=self.serve)
+        self.thread.start()
+
+    def serve(self) -> None:
+        while True:
+            ready, _, _ = select.select([self.stream, self.datagram, self.stop_read], [], [])
+            if self.stop_read in ready:
+                return
+            if self.stream in ready:
+                client, (peer, _) = self.stream.accept()
+                with client, contextlib.suppress(OSError):
+                    client.sendall(f"{self.pod} {peer}".encode())
+            if self.datagram in ready:
+                _, peer = self.datagram.recvfrom(100)
+                self.datagram.sendto(f"{self.pod} {peer[0]}".encode(), peer)
+
+    def remove(self) -> None:
+        os.write(self.stop_write, b"x")
+        self.thread.join()
+        for descriptor in (self.stop_read, self.stop_write):
+            os.close(descriptor)
+        self.stream.close()
+        self.datagram.close()
+        super().remove()
+
+
+class Lab:
+    """The picture above; six pods, three on each node."""
+
+    def __init__(self) -> None:
+        self.prefix = f"mkpx{os.getpid()}"
+        self.everything: list[Namespace] = []
+        self.nodes: dict[int, Namespace] = {}
+        self.tables: dict[int, Nft] = {}
+        self.before: dict[int, Ruleset] = {}
+
+    def up(self) -> None:
+        switch = self.add(Namespace(f"{self.prefix}-sw"))
+        switch.ip("link", "add", "br0", "type", "bridge")
+        switch.ip("link", "set", "br0", "up")
+        switch.sysctl("net/bridge/bridge-nf-call-iptables", "0")
+        self.outside = self.add(Namespace(f"{self.prefix}-out"))
+        for host, address in ((self.outside, "10.89.77.100"),):
+            self.plug(switch, host, address)
+        for number, address in NODE_IPS.items():
+            node = self.nodes[number] = self.add(Namespace(f"{self.prefix}-n{number}"))
+            self.plug(switch, node, address)
+            node.ip("link", "add", "minik0", "type", "bridge")
+            node.ip("addr", "add", f"10.244.{number}.1/24", "dev", "minik0")
+            node.ip("link", "set", "minik0", "up")
+            other = 3 - number
+            node.ip("route", "add", f"10.244.{other}.0/24", "via", NODE_IPS[other])
+            node.inside(lambda: link.ensure(service_cidr="10.96.0.0/16", dns_ip="10.96.0.10"))
+            assert node.inside(link.bridge_netfilter)
+            self.tables[number], self.before[number] = Nft(), Ruleset()
+        self.pods = [self.add(Pod(self, f"p{n}{i}", n, 10 + i)) for n in self.nodes for i in range(3)]
+
+    def add(self, each: Any) -> Any:
+        self.everything.append(each)
+        return each
+
+    def plug(self, switch: Namespace, host: Namespace, address: str) -> None:
+        port = f"p{address.rpartition('.')[2]}"
+        switch.ip("link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", host.name)
+        switch.ip("link", "set", port, "master", "br0", "up")
+        host.ip("addr", "add", f"{address}/24", "dev", "eth0")
+        host.ip("link", "set", "eth0", "up")
+
+    def down(self) -> None:
+        for each in reversed(self.everything):
+            each.remove()
+
+    def apply(self, services: list[Service], slices: list[EndpointSlice]) -> None:
+        """What the proxier does on every node."""
+        for number, node in self.nodes.items():
+            facts = NodeFacts(
+                name=f"node-{number}",
+                cluster_cidr="10.244.0.0/16",
+                service_cidr="10.96.0.0/16",
+                dns_ip="10.96.0.10",
+                pod_cidr=f"10.244.{number}.0/24",
+            )
+            wanted, table = build(services, slices, facts), self.tables[number]
+            node.inside(lambda wanted=wanted, table=table: asyncio.run(table.apply(wanted)))
+            flows = conntrack.changed(self.before[number].udp_flows, wanted.udp_flows)
+            if flows:
+                node.inside(lambda flows=flows: conntrack.forget(flows))
+            self.before[number] = wanted
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    lab = Lab()
+    try:
+        lab.up()
+        yield lab
+    finally:
+        lab.down()
+
+
+def service(**spec: Any) -> Service:
+    spec.setdefault("ports", [ServicePort(port=80, targetPort=8080)])
+    return Service(
+        metadata=ObjectMeta(name=spec.pop("name", "web"), namespace="default"),
+        spec=ServiceSpec(clusterIP=spec.pop("clusterIP", SERVICE_IP), **spec),
+    )
+
+
+def endpoints(pods: list[Pod], *, service: str = "web", protocol: str = "TCP", **conditions: bool) -> EndpointSlice:
+    return EndpointSlice(
+        addressType="IPv4",
+        metadata=ObjectMeta(
+            name=f"{service}-{protocol.lower()}", namespace="default", labels={"kubernetes.io/service-name": service}
+        ),
+        ports=[EndpointPort(port=Pod.PORT, protocol=protocol)],
+        endpoints=[
+            Endpoint(
+                addresses=[pod.address],
+                nodeName=f"node-{pod.node}",
+                conditions=EndpointConditions(**{"ready": True, **conditions}),
+            )
+            for pod in pods
+        ],
+    )
+
+
+def clients(lab: Lab) -> dict[str, Namespace]:
+    return {"pod": lab.pods[0], "node": lab.nodes[1]}
+
+
+@pytest.mark.parametrize("client", ["pod", "node"])
+def test_600_connections_over_6_endpoints_are_100_each(lab: Lab, client: str) -> None:
+    lab.apply([service()], [endpoints(lab.pods)])
+    answers = collections.Counter(clients(lab)[client].ask(SERVICE_IP) for _ in range(600))
+    assert answers == {pod.pod: 100 for pod in lab.pods}
+
+
+def test_node_port_from_a_host_outside_goes_round_robin_over_both_nodes(lab: Lab) -> None:
+    port = ServicePort(port=80, targetPort=8080, nodePort=NODE_PORT)
+    lab.apply([service(type="NodePort", ports=[port])], [endpoints(lab.pods)])
+    for address in NODE_IPS.values():
+        answers = collections.Counter(lab.outside.ask(address, NODE_PORT) for _ in range(60))
+        assert answers == {pod.pod: 10 for pod in lab.pods}, address
+    assert lab.nodes[1].ask(NODE_IPS[2], NODE_PORT), "from another node"
+    assert lab.nodes[1].ask(NODE_IPS[1], NODE_PORT), "from the node itself"
+    assert lab.pods[0].ask(NODE_IPS[1], NODE_PORT), "from a pod"
+    assert lab.pods[0].ask(NODE_IPS[2], NODE_PORT), "from a pod to the other node"
+
+
+def test_a_pod_reaches_itself_through_its_service(lab: Lab) -> None:
+    pod = lab.pods[1]
+    lab.apply([service()], [endpoints([pod])])
+    assert pod.ask(SERVICE_IP) == pod.pod
+    assert pod.peer_seen(SERVICE_IP) != pod.address
+
+
+def test_pods_see_each_others_addresses(lab: Lab) -> None:
+    """No NAT between pods, also through a service: on one bridge and between nodes."""
+    for server in (lab.pods[1], lab.pods[4]):
+        lab.apply([service()], [endpoints([server])])
+        assert lab.pods[0].peer_seen(SERVICE_IP) == lab.pods[0].address
+
+
+@pytest.mark.parametrize("protocol", ["TCP", "UDP"])
+def test_a_service_without_endpoints_refuses_at_once(lab: Lab, protocol: str) -> None:
+    port = ServicePort(port=80, targetPort=8080, nodePort=NODE_PORT, protocol=protocol)
+    lab.apply([service(type="NodePort", ports=[port])], [])
+    kind = socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM
+    ways = [(each, SERVICE_IP, 80) for each in clients(lab).values()] + [(lab.outside, NODE_IPS[1], NODE_PORT)]
+    for client, address, number in ways:
+        with client.socket(kind) as sock, pytest.raises(ConnectionRefusedError):
+            sock.settimeout(5)
+            sock.connect((address, number))
+            sock.send(b"x")
+            sock.recv(10)
+
+
+def test_a_port_the_service_lacks_refuses_and_an_address_nobody_has_is_dropped(lab: Lab) -> None:
+    lab.apply([service()], [endpoints(lab.pods)])
+    for client in clients(lab).values():
+        with pytest.raises(ConnectionRefusedError):
+            client.ask(SERVICE_IP, 81)
+        with pytest.raises((TimeoutError, OSError)):
+            client.ask("10.96.99.99", 80, timeout=0.3)
+
+
+def test_a_removed_endpoint_gets_nothing_new_and_no_request_fails_meanwhile(lab: Lab) -> None:
+    web = service()
+    lab.apply([web], [endpoints(lab.pods)])
+    stop, answers, failures = threading.Event(), collections.deque(), []
+
+    def ask(client: Namespace) -> None:
+        while not stop.is_set():
+            began = time.monotonic()
+            try:
+                answers.append((began, client.ask(SERVICE_IP)))
+            except OSError as error:
+                failures.append(error)
+
+    threads = [threading.Thread(target=ask, args=(each,)) for each in (lab.pods[0], lab.pods[3], lab.nodes[1])]
+    for thread in threads:
+        thread.start()
+    removed: dict[str, float] = {}
+    try:
+        for count in (5, 4, 3, 2, 1):
+            lab.apply([web], [endpoints(lab.pods[:count])])
+            removed[lab.pods[count].pod] = time.monotonic()
+            seen = len(answers)
+            while len(answers) < seen + 30:
+                assert not failures and threads[0].is_alive()
+                time.sleep(0.001)
+        lab.apply([web], [endpoints(lab.pods)])
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert not failures
+    # The last apply put them all back, so only what began before it counts.
+    last = max(removed.values())
+    late = [(began, name) for began, name in answers if name in removed and removed[name] < began < last]
+    assert not late
+
+
+def test_an_unchanged_service_keeps_its_place_in_the_round(lab: Lab) -> None:
+    web, other = service(), service(name="other", clusterIP="10.96.7.8")
+    lab.apply([web], [endpoints(lab.pods)])
+    answers = []
+    for count in range(6):
+        answers.append(lab.pods[0].ask(SERVICE_IP))
+        lab.apply([web, other], [endpoints(lab.pods), endpoints(lab.pods[: count + 1], service="other")])
+    assert sorted(answers) == sorted(pod.pod for pod in lab.pods)
+
+
+def test_serving_terminating_endpoints_stand_in_when_none_is_ready(lab: Lab) -> None:
+    lab.apply([service()], [endpoints(lab.pods[:2], ready=False, serving=True, terminating=True)])
+    assert {lab.pods[5].ask(SERVICE_IP) for _ in range(4)} == {"p10", "p11"}
+
+
+def test_external_traffic_policy_local_keeps_clients_addresses(lab: Lab) -> None:
+    port = ServicePort(port=80, targetPort=8080, nodePort=NODE_PORT)
+    web = service(type="NodePort", externalTrafficPolicy="Local", ports=[port])
+    lab.apply([web], [endpoints(lab.pods[:3])])
+    assert lab.outside.peer_seen(NODE_IPS[1], NODE_PORT) == "10.89.77.100"
+    assert {lab.outside.ask(NODE_IPS[1], NODE_PORT) for _ in range(6)} == {"p10", "p11", "p12"}
+    with pytest.raises(TimeoutError):
+        lab.outside.ask(NODE_IPS[2], NODE_PORT, timeout=0.3)
+    assert lab.nodes[2].ask(NODE_IPS[2], NODE_PORT), "the node itself may use every endpoint"
+    assert lab.pods[5].ask(NODE_IPS[2], NODE_PORT), "and so may its pods"
+
+
+def test_internal_traffic_policy_local_stays_on_the_node(lab: Lab) -> None:
+    lab.apply([service(internalTrafficPolicy="Local")], [endpoints(lab.pods)])
+    assert {lab.pods[0].ask(SERVICE_IP) for _ in range(6)} == {"p10", "p11", "p12"}
+    lab.apply([service(internalTrafficPolicy="Local")], [endpoints(lab.pods[:3])])
+    with pytest.raises(TimeoutError):
+        lab.pods[5].ask(SERVICE_IP, timeout=0.3)
+
+
+def test_external_ips_lead_to_the_service(lab: Lab) -> None:
+    lab.outside.ip("route", "replace", "198.51.100.7/32", "via", NODE_IPS[2])
+    lab.apply([service(externalIPs=["198.51.100.7"])], [endpoints(lab.pods)])
+    assert len({lab.outside.ask("198.51.100.7") for _ in range(6)}) == 6
+
+
+def test_session_affinity_keeps_a_client_on_its_endpoint_across_changes(lab: Lab) -> None:
+    web = service(sessionAffinity="ClientIP")
+    lab.apply([web], [endpoints(lab.pods)])
+    first, second = lab.pods[0].ask(SERVICE_IP), lab.pods[1].ask(SERVICE_IP)
+    assert first != second
+    assert {lab.pods[0].ask(SERVICE_IP) for _ in range(6)} == {first}
+    left = [pod for pod in lab.pods if pod.pod != second]
+    lab.apply([web], [endpoints(left)])
+    assert {lab.pods[0].ask(SERVICE_IP) for _ in range(6)} == {first}
+    assert lab.pods[1].ask(SERVICE_IP) != second
+    lab.apply([service()], [endpoints(lab.pods)])
+    assert len({lab.pods[0].ask(SERVICE_IP) for _ in range(6)}) == 6
+
+
+def test_a_udp_client_that_keeps_its_port_moves_to_a_living_endpoint(lab: Lab) -> None:
+    dns = service(ports=[ServicePort(port=53, targetPort=8080, protocol="UDP")])
+    lab.apply([dns], [endpoints(lab.pods[:1], protocol="UDP")])
+    for client in (lab.pods[5], lab.nodes[1]):
+        lab.apply([dns], [endpoints(lab.pods[:1], protocol="UDP")])
+        with client.socket(socket.SOCK_DGRAM) as sock:
+            sock.settimeout(5)
+            sock.connect((SERVICE_IP, 53))
+            sock.send(b"?")
+            assert sock.recv(100).startswith(b"p10")
+            lab.apply([dns], [endpoints(lab.pods[4:5], protocol="UDP")])
+            sock.send(b"?")
+            assert sock.recv(100).startswith(b"p21")
+
+
+def test_tcp_and_udp_of_one_number_are_two_ports(lab: Lab) -> None:
+    ports = [
+        ServicePort(name="tcp", port=53, targetPort=8080, protocol="TCP"),
+        ServicePort(name="udp", port=53, targetPort=8080, protocol="UDP"),
+    ]
+    tcp, udp = endpoints(lab.pods[:1]), endpoints(lab.pods[1:2], protocol="UDP")
+    tcp.ports[0].name, udp.ports[0].name = "tcp", "udp"
+    lab.apply([service(ports=ports)], [tcp, udp])
+    assert lab.pods[5].ask(SERVICE_IP, 53) == "p10"
+    with lab.pods[5].socket(socket.SOCK_DGRAM) as sock:
+        sock.settimeout(5)
+        sock.sendto(b"?", (SERVICE_IP, 53))
+        assert sock.recv(100).startswith(b"p11")
+
+
+def test_a_flushed_table_comes_back(lab: Lab) -> None:
+    lab.apply([service()], [endpoints(lab.pods)])
+    node, table = lab.nodes[1], lab.tables[1]
+    node.shell("nft", "flush", "ruleset")
+    assert not node.inside(lambda: asyncio.run(table.check()))
+    lab.apply([service()], [endpoints(lab.pods)])
+    assert node.ask(SERVICE_IP)
+    # And without having been asked to check: the failing change becomes a replacement.
+    node.shell("nft", "flush", "ruleset")
+    lab.apply([service()], [endpoints(lab.pods[:2])])
+    assert {node.ask(SERVICE_IP) for _ in range(2)} == {"p10", "p11"}
+
+
+def test_the_longest_names_fit(lab: Lab) -> None:
+    name = "n" * 63
+    web = service(name=name, sessionAffinity="ClientIP", ports=[ServicePort(port=65535, targetPort=8080)])
+    web.metadata.namespace = "s" * 63
+    behind = endpoints(lab.pods, service=name)
+    behind.metadata.namespace = "s" * 63
+    lab.apply([web], [behind])
+    assert lab.pods[0].ask(SERVICE_IP, 65535)
