@@ -38,6 +38,8 @@ class Backend:
     storage: Storage
     cache: WatchCache
     config: Config = field(default_factory=Config)
+    booted: bool = False
+    """Whether the objects every cluster has are there."""
 
     async def find(self, resource: str, namespace: str, name: str) -> Entry | Record | None:
         """One object for the server's own decisions: from the cache, and when absent there, from the store."""

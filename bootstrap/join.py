@@ -58,7 +58,7 @@ def join(options: JoinOptions, report: Report) -> JoinResult:
     supervisor.write_config(place.directory, commands.node(options, node_name=name, node_ip=address))
     supervisor.start(place.directory)
     if options.wait:
-        _wait_node_ready(place, name, deadline)
+        wait_node_ready(place.kubelet_conf, name, timeout=deadline - time.monotonic())
         report(f"node {name} is Ready")
     return JoinResult(node_name=name, node_ip=address, kubeconfig=place.kubelet_conf)
 
@@ -192,9 +192,10 @@ def _base64(data: bytes) -> str:
 # --- the node appears -----------------------------------------------------------------------------------------------
 
 
-def _wait_node_ready(place: Node, name: str, deadline: float) -> None:
-    """Watch the cluster until this node is Ready, reading with the node's own credentials."""
-    with apiclient.connect(place.kubelet_conf) as client:
+def wait_node_ready(config: Path, name: str, *, timeout: float) -> None:
+    """Watch the cluster, with the credentials in `config`, until the node is Ready. Raises BootstrapError."""
+    deadline = time.monotonic() + timeout
+    with apiclient.connect(config) as client:
         while (remaining := deadline - time.monotonic()) > 0:
             try:
                 watch = client.watch(
@@ -204,13 +205,9 @@ def _wait_node_ready(place: Node, name: str, deadline: float) -> None:
                     return
             except (httpx2.HTTPError, ApiError):
                 time.sleep(apiclient.RETRY_EVERY)
-    raise BootstrapError(f"node {name} did not become Ready in time; see {_log(place)}")
+    raise BootstrapError(f"node {name} did not become Ready within {timeout:g} s; its kubelet's log may say why")
 
 
 def _is_ready(node: NodeResource) -> bool:
     conditions = (node.status.conditions if node.status else None) or []
     return any(condition.type == "Ready" and condition.status == "True" for condition in conditions)
-
-
-def _log(place: Node) -> Path:
-    return place.directory / "logs" / "kubelet.log"

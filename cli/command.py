@@ -15,9 +15,10 @@ from functools import lru_cache
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from cli.cluster import Cluster
+from cli.quick import Quick
 
 OPTIONAL_VALUES = {"--dry-run": "client", "--cascade": "background", "--validate": "strict"}
 """Options that may stand alone, and what they mean then."""
@@ -72,7 +73,7 @@ def cluster() -> Cluster:
     return Cluster(access, namespace=settings.namespace)
 
 
-class Command(TyperCommand):
+class Command(Quick, TyperCommand):
     """A command that has the shared options and reads flags as kubectl does."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -85,11 +86,15 @@ class Command(TyperCommand):
         return rest
 
 
-class PlainCommand(TyperCommand):
+class PlainCommand(Quick, TyperCommand):
     """A command that talks to no cluster of the kubeconfig's (up, join, ...)."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         return super().parse_args(ctx, normalise(args, self.params))  # type: ignore[arg-type]
+
+
+class Group(Quick, TyperGroup):
+    """A command of commands."""
 
 
 def command(function: Callable[..., None], *, name: str, cls: type[TyperCommand] = Command) -> TyperCommand:
@@ -101,7 +106,7 @@ def command(function: Callable[..., None], *, name: str, cls: type[TyperCommand]
 
 def group(functions: dict[str, Callable[..., None]], *, name: str, help: str, cls: type[TyperCommand] = Command) -> Any:
     """A command of commands, as `rollout status`."""
-    app = typer.Typer(name=name, help=help, add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+    app = typer.Typer(name=name, help=help, cls=Group, add_completion=False, rich_markup_mode=None, no_args_is_help=True)
     app.callback()(lambda: None)
     for each, function in functions.items():
         app.command(each, cls=cls)(function)

@@ -16,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from cli.command import PlainCommand, command, normalise, remember, shared_options
 from cli.errors import CliError
+from cli.quick import Quick
 
 HELP = """minikctl controls a Kubernetes cluster, minik's own or any other, and makes and breaks minik labs.
 
@@ -68,7 +69,7 @@ PLAIN = ("lab_commands", "machines")
 """Modules whose commands need no cluster and so take no --context or --namespace."""
 
 
-class LazyGroup(TyperGroup):
+class LazyGroup(Quick, TyperGroup):
     """The root command: knows all names, imports a command when it is used."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]

@@ -111,13 +111,13 @@ class Worker:
         try:
             while not self.finished:
                 self._news.clear()
+                self._sync_probes(self.snapshot())
                 snapshot = self.snapshot()
+                # Told before it is acted on: the last action clears away what there is to tell.
+                self.report(snapshot)
                 planned = plan(snapshot)
                 for action in planned.actions:
                     self._begin(action)
-                snapshot = self.snapshot()
-                self._sync_probes(snapshot)
-                self.report(snapshot)
                 await self._wait(min((each for each in (planned.wake_at, wakes_at(snapshot)) if each), default=None))
         finally:
             self.probes.stop()

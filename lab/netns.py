@@ -29,11 +29,12 @@ def path(name: str) -> Path:
 
 
 def exists(name: str) -> bool:
-    return path(name).exists()
+    return inode(name) is not None
 
 
 def create(name: str) -> None:
     if not exists(name):
+        path(name).unlink(missing_ok=True)
         netns.create(name)
 
 
@@ -41,6 +42,7 @@ def delete(name: str) -> None:
     """Remove the name; the namespace itself ends with the last process in it."""
     if exists(name):
         netns.remove(name)
+    path(name).unlink(missing_ok=True)
 
 
 def names(prefix: str) -> list[str]:
@@ -49,11 +51,15 @@ def names(prefix: str) -> list[str]:
 
 
 def inode(name: str) -> int | None:
-    """The number that /proc/PID/ns/net shows for members; None without such a namespace."""
+    """The number that /proc/PID/ns/net shows for members; None without such a namespace.
+
+    A crash can leave the file without the namespace mounted on it: then it is on another file system.
+    """
     try:
-        return path(name).stat().st_ino
+        found = path(name).stat()
     except FileNotFoundError:
         return None
+    return found.st_ino if found.st_dev == os.stat("/proc/self/ns/net").st_dev else None
 
 
 def call(name: str, function: Callable[[], T]) -> T:

@@ -121,7 +121,7 @@ def set_cable(lab: str, port: str, *, connected: bool) -> None:
 def cable_is_cut(lab: str, port: str) -> bool:
     def look() -> bool:
         with _port(port) as (ip, index):
-            return ip.get_links(index)[0].get("state") != "up"
+            return str(ip.get_links(index)[0].get("state")) != "up"
 
     return netns.call(switch_name(lab), look)
 

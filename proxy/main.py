@@ -41,6 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     """Parse, run, and end with exit code 0 on SIGTERM, 1 on what cannot work."""
     options = parse(argv)
     configure_logging(options.v)
+    logging.getLogger("pyroute2").setLevel(logging.INFO)  # at DEBUG it writes out every netlink message
     try:
         if options.cleanup:
             cleanup()

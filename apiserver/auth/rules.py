@@ -1,7 +1,7 @@
 """The table of what users may do. Pure data; `authorizer.py` reads it.
 
 A rule allows `verbs` on `resources` to its `who`. Resources are named as in messages, with the subresource after a
-slash: `pods`, `pods/status`, `deployments.apps/scale`; `*` is any resource and subresource, `pods/*` any subresource.
+slash: `pods`, `pods/status`, `deployments.apps/scale`; `*` is any resource with any subresource.
 `paths` are for what is not a resource; a `*` at the end is any rest. `namespace` and `name`, if given, must match too;
 the namespace `OWN` is the one of the service account that asks.
 
@@ -45,8 +45,8 @@ RULES = (
     Rule(MASTERS, "*", "*", "*"),
     #
     # Everybody: health, and with credentials what kubectl must know to start.
-    Rule(UNAUTHENTICATED, "get", paths=_HEALTH),
-    Rule(AUTHENTICATED, "get", paths=f"{_HEALTH} {_DISCOVERY}"),
+    Rule(UNAUTHENTICATED, "get head", paths=_HEALTH),
+    Rule(AUTHENTICATED, "get head", paths=f"{_HEALTH} {_DISCOVERY}"),
     Rule(AUTHENTICATED, "create", "selfsubjectreviews.authentication.k8s.io"),
     Rule(AUTHENTICATED, "create", "selfsubjectaccessreviews.authorization.k8s.io"),
     #

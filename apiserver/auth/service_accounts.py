@@ -11,6 +11,7 @@ Invariants
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Sequence
@@ -136,11 +137,12 @@ class ServiceAccountTokens:
     def _verified(self, token: str) -> dict[str, Any] | None:
         try:
             wanted = jwt.get_unverified_header(token).get("kid")
-            for identity, key in self._keys.items():
-                if wanted in (None, identity):
-                    return self._decode(token, key)
         except jwt.InvalidTokenError:
-            pass
+            return None
+        for identity, key in self._keys.items():
+            if wanted in (None, identity):
+                with contextlib.suppress(jwt.InvalidTokenError):
+                    return self._decode(token, key)
         return None
 
     def _decode(self, token: str, key: PublicKey) -> dict[str, Any]:

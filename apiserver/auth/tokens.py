@@ -78,7 +78,7 @@ class BootstrapTokens:
         identity, secret = match.groups()
         entry = self._lookup(resource_key("secrets", "kube-system", f"bootstrap-token-{identity}"))
         data = _bootstrap_data(entry.value) if entry else None
-        if data is None or not hmac.compare_digest(data.get("token-secret", ""), secret.encode().decode()):
+        if data is None or not hmac.compare_digest(data.get("token-secret", ""), secret):
             return None
         if data.get("token-id") != identity or data.get("usage-bootstrap-authentication") != "true":
             return None

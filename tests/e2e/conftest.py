@@ -7,8 +7,9 @@ import os
 from collections.abc import Callable, Iterator
 
 import pytest
-from lab.cluster import Lab
 from world import World
+
+from lab.cluster import Lab
 
 LAB_NAME = "te2e"
 LAB_SUBNET = "10.87.0.0/24"
@@ -43,16 +44,14 @@ def pytest_terminal_summary(terminalreporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world() -> Iterator[World]:
     """The running lab. Whatever happens, it is taken down at the end."""
-
-    kubeconfig = tmp_path_factory.mktemp("kube") / "config"
     lab = Lab(name=LAB_NAME, subnet=LAB_SUBNET)
     lab.down()
     try:
-        world = World.up(lab, kubeconfig)
-        _timings.append(("lab: three Ready nodes from nothing", world.up_seconds, "s"))
-        yield world
+        result = lab.up(nodes=3, kubeconfig=False)
+        _timings.append(("lab: three Ready nodes from nothing", result.seconds, "s"))
+        yield World(lab)
     finally:
         lab.down()
 

@@ -16,9 +16,10 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx2
 from lightkube import ApiError, Client, KubeConfig
@@ -38,6 +39,8 @@ from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.core_v1 import Namespace, Pod, Service
 
 from api import meta, pods
+from bootstrap import supervisor
+from lab.cluster import Lab
 
 IMAGE = "minik/web:1"
 REQUEST_TIMEOUT_SECONDS = 2.0
@@ -96,19 +99,21 @@ def ready_pods(objects: list[Pod]) -> list[Pod]:
     return [pod for pod in objects if pods.is_ready(pod) and pods.is_active(pod)]
 
 
-@dataclass
 class World:
     """One lab and how to look at it."""
 
-    lab: object
-    kubeconfig: Path
-    client: Client
-    node_addresses: dict[str, str]
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.kubeconfig = lab.admin_conf
+        self.client = connect(lab.admin_conf)
+        self.node_addresses = self.lab_nodes()
+
+    # Acting as a user does
 
     def minikctl(self, *args: str, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run minikctl as a user does."""
         command = [str(Path(sys.executable).with_name("minikctl")), *args]
-        env = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
+        env = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "MINIK_LAB": self.lab.name}
         done = subprocess.run(command, env=env, input=stdin, capture_output=True, text=True, timeout=120)
         assert not check or done.returncode == 0, f"minikctl {' '.join(args)}: {done.stdout}{done.stderr}"
         return done
@@ -144,28 +149,114 @@ class World:
             deadline=60,
         )
 
-    def containers(self, node: str) -> list[dict[str, object]]:
-        """What the node's engine runs, by its own account: id, pod uid, container name, pid."""
-        docker = ["docker", "-H", f"unix://{self.lab.docker_socket(node)}"]  # type: ignore[attr-defined]
+    def forget_added_nodes(self) -> None:
+        """Remove lab nodes a failed test left behind."""
+        for node in self.lab_nodes().keys() - self.node_addresses.keys():
+            self.lab.remove_node(node)
+
+    def kill_and_wait_for_restart(self, host: str, component: str, *, deadline: float = 20) -> float:
+        """kill -9 a component; seconds until its supervisor runs another process for it."""
+        old = self._pid(host, component)
+        start = time.monotonic()
+        self.lab.kill(host, component)
+        while time.monotonic() - start < deadline:
+            new = self._pid(host, component)
+            if new not in (0, old):
+                return time.monotonic() - start
+            time.sleep(0.02)
+        raise NotInTime(f"{component} on {host} was not restarted within {deadline:g} s")
+
+    def _pid(self, host: str, component: str) -> int:
+        children = supervisor.status(self.lab.supervisor_directory(host))
+        return next((each.pid for each in children if each.name == component and each.state == "running"), 0)
+
+    # Looking at nodes
+
+    def lab_nodes(self) -> dict[str, str]:
+        """The lab's nodes and their addresses."""
+        return {host.name: host.address for host in self.lab.status() if host.role == "node"}
+
+    def containers(self, node: str) -> list[dict[str, Any]]:
+        """What the node's engine runs, by its own account."""
+        docker = ["docker", "-H", self.lab.docker_host(node)]
         ids = subprocess.run([*docker, "ps", "-q", "--no-trunc"], capture_output=True, text=True, check=True).stdout
         if not ids.split():
             return []
         found = subprocess.run([*docker, "inspect", *ids.split()], capture_output=True, text=True, check=False).stdout
-        return [
-            {
-                "id": each["Id"],
-                "pod": each["Config"]["Labels"].get("io.kubernetes.pod.name"),
-                "namespace": each["Config"]["Labels"].get("io.kubernetes.pod.namespace"),
-                "uid": each["Config"]["Labels"].get("io.kubernetes.pod.uid"),
-                "container": each["Config"]["Labels"].get("io.kubernetes.container.name"),
-                "pid": each["State"]["Pid"],
-                "started": each["State"]["StartedAt"],
-            }
-            for each in json.loads(found)
-        ]
+        return [_container(each) for each in json.loads(found)]
+
+    def container_of(self, pod: Pod) -> dict[str, Any]:
+        """The (only) app container of a pod, as its node's engine sees it."""
+        found = [each for each in self.containers(pods.node_name(pod)) if each["uid"] == meta.uid(pod)]
+        return next(each for each in found if each["container"])
 
     def uids_running(self, node: str, namespace: str) -> set[str]:
-        return {str(each["uid"]) for each in self.containers(node) if each["namespace"] == namespace}
+        """The pods of a namespace with anything running on the node."""
+        return {each["uid"] for each in self.containers(node) if each["namespace"] == namespace}
+
+    def until_nothing_runs(self, node: str, uids: set[str], *, deadline: float) -> None:
+        """Until none of these pods has a container on the node."""
+        end = time.monotonic() + deadline
+        while left := {each["uid"] for each in self.containers(node)} & uids:
+            if time.monotonic() > end:
+                raise NotInTime(f"pods {left} still run on {node}")
+            time.sleep(0.1)
+
+    def assert_no_pod_runs_twice(self, namespace: str) -> None:
+        """Each pod of the API runs on its own node, and nothing else runs anywhere."""
+        expected = {(pods.node_name(pod), meta.uid(pod)) for pod in self.pods(namespace)}
+        actual = {(node, uid) for node in self.lab_nodes() for uid in self.uids_running(node, namespace)}
+        assert actual == expected
+
+    # Looking at services
+
+    def url(self, node_port: int, *, node: str | None = None) -> str:
+        address = self.node_addresses[node] if node else next(iter(self.node_addresses.values()))
+        return f"http://{address}:{node_port}/"
+
+    def count_answers(self, url: str, requests: int) -> Counter[str]:
+        """How often each pod answered; a request that fails raises."""
+        return Counter(ask(url) for _ in range(requests))
+
+    def until_rules_hold(self, namespace: str, url: str, count: int, *, deadline: float = 10) -> None:
+        """Until exactly the Ready pods of the namespace, `count` of them, answer: the node's rules are up to date."""
+        end = time.monotonic() + deadline
+        expected = {meta.name(pod) for pod in ready_pods(self.pods(namespace))}
+        assert len(expected) == count
+        while time.monotonic() < end:
+            try:
+                if set(self.count_answers(url, 2 * count)) == expected:
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.05)
+        raise NotInTime(f"{url} is not answered by {expected}")
+
+    def until_answered_by_all(
+        self, answers: Answers, namespace: str, *, since: float = 0.0, deadline: float = 15
+    ) -> None:
+        """Until every Ready pod of the namespace has answered one of the running requests."""
+        end = time.monotonic() + deadline
+        expected = {meta.name(pod) for pod in ready_pods(self.pods(namespace))}
+        while not expected <= set(answers.by_pod(since=since)):
+            if time.monotonic() > end:
+                raise NotInTime(f"{expected} have not all answered: {answers.by_pod(since=since)}, {answers.failed}")
+            time.sleep(0.05)
+
+    @staticmethod
+    def constant_requests(url: str) -> AbstractContextManager[Answers]:
+        return constant_requests(url)
+
+
+def _container(found: dict[str, Any]) -> dict[str, Any]:
+    labels = found["Config"]["Labels"]
+    return {
+        "id": found["Id"],
+        "pid": found["State"]["Pid"],
+        "started": found["State"]["StartedAt"],
+        "namespace": labels.get("io.kubernetes.pod.namespace"),
+        "uid": labels.get("io.kubernetes.pod.uid"),
+        "container": labels.get("io.kubernetes.container.name"),
+    }
 
 
 def deployment(namespace: str, name: str, *, replicas: int, **spec: object) -> Deployment:

@@ -1,0 +1,107 @@
+"""How long the proxy's rules take, from objects in memory to the kernel: `python bench/proxy.py [--services 1000]`.
+
+Makes a network namespace of its own (root needed), applies N services of M endpoints there, then changes one
+endpoint at a time, and prints the times in milliseconds. Nothing outside the namespace is touched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ctypes
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from lightkube.models.core_v1 import ServicePort, ServiceSpec
+from lightkube.models.discovery_v1 import Endpoint, EndpointConditions, EndpointPort
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.core_v1 import Service
+from lightkube.resources.discovery_v1 import EndpointSlice
+
+from proxy.nft import Nft
+from proxy.rules import NodeFacts, base_rules, merge, service_rules
+
+FACTS = NodeFacts(name="node-1", cluster_cidr="10.244.0.0/16", service_cidr="10.96.0.0/16", dns_ip="10.96.0.10")
+CLONE_NEWNET = 0x40000000
+
+
+def service(number: int) -> Service:
+    port = ServicePort(port=80, nodePort=30000 + number if number < 2768 else None)
+    address = f"10.96.{100 + number // 250}.{number % 250 + 1}"
+    return Service(
+        metadata=ObjectMeta(name=f"web-{number}", namespace="default"),
+        spec=ServiceSpec(type="NodePort", clusterIP=address, ports=[port]),
+    )
+
+
+def endpoint_slice(number: int, count: int) -> EndpointSlice:
+    pods = range(number * 5, number * 5 + count)
+    return EndpointSlice(
+        addressType="IPv4",
+        metadata=ObjectMeta(
+            name=f"web-{number}-x", namespace="default", labels={"kubernetes.io/service-name": f"web-{number}"}
+        ),
+        ports=[EndpointPort(port=8080, protocol="TCP")],
+        endpoints=[
+            Endpoint(
+                addresses=[f"10.244.{pod // 250 % 250}.{pod % 250 + 1}"],
+                nodeName=f"node-{pod % 3}",
+                conditions=EndpointConditions(ready=True),
+            )
+            for pod in pods
+        ],
+    )
+
+
+async def measure(*, services: int, endpoints: int, changes: int) -> None:
+    nft = Nft()
+    timings: dict[str, list[float]] = {}
+
+    async def timed(what: str, parts: list) -> None:
+        began = time.perf_counter()
+        wanted = merge([base_rules(FACTS), *parts])
+        await nft.apply(wanted)
+        timings.setdefault(what, []).append((time.perf_counter() - began) * 1000)
+
+    began = time.perf_counter()
+    parts = [service_rules(service(n), [endpoint_slice(n, endpoints)], FACTS) for n in range(services)]
+    timings["building the rules of all services"] = [(time.perf_counter() - began) * 1000]
+    await timed("applying all, into an empty kernel", parts)
+    for change in range(changes):
+        number = change * 7 % services
+        began = time.perf_counter()
+        parts[number] = service_rules(service(number), [endpoint_slice(number, endpoints - 1 - change % 2)], FACTS)
+        await timed("one endpoint changed, applied", parts)
+    await timed("nothing changed", parts)
+    nft = Nft()
+    await timed("replacing all, as after a restart", parts)
+    print(f"{services} services of {endpoints} endpoints, with node ports, {os.cpu_count()} cores")
+    for what, values in timings.items():
+        print(f"{what:40} {statistics.median(values):8.1f} ms" + (f"  (median of {len(values)})" if values[1:] else ""))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--services", type=int, default=1000)
+    parser.add_argument("--endpoints", type=int, default=5)
+    parser.add_argument("--changes", type=int, default=20)
+    options = parser.parse_args()
+    name = f"minik-bench-{os.getpid()}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        with open(f"/run/netns/{name}") as handle:
+            if ctypes.CDLL(None, use_errno=True).setns(handle.fileno(), CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), "setns")
+        asyncio.run(measure(services=options.services, endpoints=options.endpoints, changes=options.changes))
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""Follows the pods bound to this node and the containers the engine has, and brings the two together.
+
+News comes as events: from the API server through an informer, from the engine through its event stream. Each is handed to
+the worker of its pod. A slow resync catches what an event stream may have missed.
+
+Invariants:
+- nothing is started or killed before both the API server's pods and the engine's containers are known;
+- containers of a pod the API server does not have are removed, and its address, links and directories with them;
+- a pod's worker lives until nothing of the pod is left; a pod of the same name waits for that in its own worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from lightkube import AsyncClient
+from lightkube.resources.core_v1 import Node, Pod
+
+from api import meta, pods
+from client.informer import Informer
+from kubelet.admission import refusal
+from kubelet.host import Host
+from kubelet.links import Peer
+from kubelet.runtime.base import Lost, Observed, RuntimeFailure
+from kubelet.worker import Worker
+
+log = logging.getLogger("kubelet")
+
+RESYNC_SECONDS = 60.0
+
+
+class Kubelet:
+    def __init__(self, client: AsyncClient, host: Host, node_name: str) -> None:
+        self._host = host
+        self._node_name = node_name
+        self.pods: Informer[Pod] = Informer(client, Pod, fields=f"spec.nodeName={node_name}")
+        self.nodes: Informer[Node] = Informer(client, Node)
+        self.workers: dict[str, Worker] = {}
+        self.runtime_ready = asyncio.Event()
+        """Whether the engine answers."""
+        self._observed: dict[str, Observed] = {}
+        self._admitted = False
+        self._tasks: asyncio.TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Until cancelled. Containers go on."""
+        self.pods.on_change(self._pod_changed)
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            tasks.create_task(self.pods.run())
+            tasks.create_task(self._follow_engine())
+            await self.pods.wait_synced()
+            await self.runtime_ready.wait()
+            await self.nodes.wait_synced()
+            self._begin()
+            tasks.create_task(self._resync())
+
+    def _begin(self) -> None:
+        """Both sides are known: take on every pod, then clear away what belongs to none."""
+        self._admitted = True
+        # Pods that run here come first: they are not turned away for ones that only want to.
+        for pod in sorted(self.pods.list(), key=lambda each: not self._containers_of(meta.uid(each))):
+            self._take(pod)
+        self._clear_orphans()
+
+    # Pods, as the API server has them
+
+    def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
+        if not self._admitted:
+            return
+        if old is not None and (new is None or meta.uid(old) != meta.uid(new)):
+            worker = self.workers.get(meta.uid(old))
+            if worker is not None:
+                worker.forget()
+        if new is not None:
+            worker = self.workers.get(meta.uid(new))
+            if worker is None:
+                self._take(new)
+            else:
+                worker.update(new)
+
+    def _take(self, pod: Pod) -> None:
+        uid = meta.uid(pod)
+        containers = self._containers_of(uid)
+        if pods.is_terminal(pod) and not containers and not meta.is_terminating(pod):
+            return  # over and cleared away
+        worker = Worker(pod, self._host, containers=containers, rejected=self._refusal(pod, containers))
+        self.workers[uid] = worker
+        assert self._tasks is not None
+        self._tasks.create_task(self._live(worker))
+
+    async def _live(self, worker: Worker) -> None:
+        try:
+            await worker.run()
+        finally:
+            if self.workers.get(worker.uid) is worker and worker.finished:
+                # The API server's last word on the pod may come later; until then it must not begin anew.
+                self._forget_when_gone(worker)
+
+    def _forget_when_gone(self, worker: Worker) -> None:
+        current = self.pods.get(meta.key(worker.pod))
+        if current is None or meta.uid(current) != worker.uid:
+            del self.workers[worker.uid]
+
+    def _refusal(self, pod: Pod, containers: Sequence[Observed]) -> tuple[str, str] | None:
+        """A pod that has run here was admitted then."""
+        node = self.nodes.get(self._node_name)
+        known = pod.status is not None and pod.status.startTime is not None
+        if containers or known or node is None or meta.is_terminating(pod):
+            return None
+        others = [each.pod for each in self.workers.values() if not pods.is_terminal(each.pod) and not each.rejected]
+        verdict = refusal(pod, node, others)
+        if verdict is not None:
+            self._host.recorder.event(pod, "Warning", verdict[0], verdict[1].removeprefix("Pod was rejected: "))
+        return verdict
+
+    # Containers, as the engine has them
+
+    def _containers_of(self, uid: str) -> list[Observed]:
+        return [each for each in self._observed.values() if each.pod.uid == uid]
+
+    async def _follow_engine(self) -> None:
+        async for event in self._host.runtime.events():
+            try:
+                if isinstance(event, Lost):
+                    await self._list_containers()
+                elif event.gone:
+                    self._lost(event.pod.uid, event.container_id)
+                else:
+                    await self._look_at(event.pod.uid, event.container_id)
+            except RuntimeFailure as error:
+                log.warning("the container engine: %s", error)
+
+    async def _look_at(self, uid: str, container_id: str) -> None:
+        container = await self._host.runtime.inspect(container_id)
+        if container is None:
+            self._lost(uid, container_id)
+        else:
+            self._seen(container)
+
+    def _seen(self, container: Observed) -> None:
+        worker = self.workers.get(container.pod.uid)
+        if worker is not None:
+            worker.observe(container)
+        elif not self._admitted:
+            self._observed[container.id] = container
+
+    def _lost(self, uid: str, container_id: str) -> None:
+        self._observed.pop(container_id, None)
+        if uid in self.workers:
+            self.workers[uid].lost(container_id)
+
+    async def _list_containers(self) -> None:
+        """Everything may have changed."""
+        before = {each: worker for worker in self.workers.values() for each in worker.containers}
+        found = {each.id: each for each in await self._host.runtime.list()}
+        if not self._admitted:
+            self._observed = found
+        for container_id in before.keys() - found.keys():
+            before[container_id].lost(container_id)
+        for container in found.values():
+            self._seen(container)
+        self.runtime_ready.set()
+        if self._admitted:
+            self._clear_orphans(found.values())
+
+    # What belongs to nobody
+
+    def _clear_orphans(self, containers: Sequence[Observed] | None = None) -> None:
+        observed = list(self._observed.values()) if containers is None else list(containers)
+        self._observed.clear()
+        known = self.workers.keys() | {meta.uid(each) for each in self.pods.list()}
+        orphans: dict[str, list[Observed]] = {}
+        for each in observed:
+            if each.pod.uid not in known:
+                orphans.setdefault(each.pod.uid, []).append(each)
+        for uid in self._host.volumes.pod_uids():
+            if uid not in known:
+                orphans.setdefault(uid, [])
+        assert self._tasks is not None
+        for uid, theirs in orphans.items():
+            self._tasks.create_task(self._clear_orphan(uid, theirs))
+
+    async def _clear_orphan(self, uid: str, containers: Sequence[Observed]) -> None:
+        """The API server has forgotten the pod, so its grace is over."""
+        if containers:
+            log.info("removing %d containers of pod %s, which is gone", len(containers), containers[0].pod.name)
+        try:
+            await asyncio.gather(*(self._host.runtime.remove(each.id) for each in containers))
+            await self._host.network.detach(uid)
+            await asyncio.to_thread(self._host.volumes.remove, uid)
+        except (RuntimeFailure, OSError) as error:
+            log.warning("pod %s, which is gone: %s", uid, error)
+
+    async def _resync(self) -> None:
+        while True:
+            await asyncio.sleep(RESYNC_SECONDS)
+            try:
+                await self._list_containers()
+            except RuntimeFailure as error:
+                log.warning("the container engine: %s", error)
+            for worker in list(self.workers.values()):
+                worker.refresh()
+                if worker.finished:
+                    self._forget_when_gone(worker)
+
+
+def peers_of(nodes: Sequence[Node], own_name: str) -> set[Peer]:
+    """The other nodes' part in the pod network. Pure."""
+    found = set()
+    for node in nodes:
+        cidr, ip = node.spec.podCIDR if node.spec else None, internal_ip(node)
+        if meta.name(node) != own_name and cidr and ip:
+            found.add(Peer(ip, cidr))
+    return found
+
+
+def internal_ip(node: Node) -> str:
+    addresses = (node.status and node.status.addresses) or []
+    return next((each.address for each in addresses if each.type == "InternalIP"), "")

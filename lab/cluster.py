@@ -1,0 +1,329 @@
+"""The lab: a control plane and N nodes as hosts on one machine, joined like any other machines.
+
+    lab = Lab("minik"); lab.up(progress); lab.stop("node-2"); lab.start("node-2"); lab.add_node(); lab.down()
+
+Invariants:
+- Everything a command needs is read from disk and kernel, so any shell can act, also after a crash or reboot.
+- up completes whatever is missing and touches nothing that runs; down finds all leftovers by itself.
+- There is one way in: hosts are set up by bootstrap.init and bootstrap.join, as real machines are.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightkube import ApiError
+from lightkube.resources.core_v1 import Node, Pod
+
+from bootstrap import apiclient, kubeconfig, preflight
+from bootstrap.commands import ControlPlane
+from bootstrap.init import init
+from bootstrap.join import join, wait_node_ready
+from bootstrap.options import InitOptions, InitResult, JoinOptions, Timing
+from lab import cgroups, faults, images, netns, network, processes, state
+from lab.errors import LabError
+from lab.host import Host, HostStatus
+from lab.progress import Listener, Steps, silent
+
+__all__ = ["LAB_TIMING", "Host", "HostStatus", "Lab", "UpResult"]
+
+PROGRAMS = ("dockerd", "etcd", "nft", "unshare")
+START_TIMEOUT = 120.0  # seconds for one host; generous, because a loaded machine is slow but not broken
+
+# A dead node's pods are Ready elsewhere within 15 s: lease lost after 5 s, tolerated 2 s, then rescheduled.
+LAB_TIMING = Timing(
+    node_status_update_frequency=2,
+    node_lease_duration=4,
+    node_monitor_period=0.5,
+    node_monitor_grace_period=5,
+    default_toleration=2,
+    leader_lease_duration=5,
+    leader_renew_deadline=4,
+    leader_retry_period=0.5,
+)
+
+
+@dataclass(frozen=True)
+class UpResult:
+    """kubeconfig: the administrator's file. seconds: what it took until every node was Ready."""
+
+    seconds: float
+    kubeconfig: Path
+    hosts: list[HostStatus]
+
+
+class Lab:
+    """One lab by name. subnet counts only when it is made."""
+
+    def __init__(self, name: str = "minik", subnet: str = "10.89.0.0/24", *, timing: Timing = LAB_TIMING) -> None:
+        state.check(name, subnet)
+        self.name = name
+        self.subnet = subnet
+        self.timing = timing
+
+    # --- the whole ------------------------------------------------------------------------------------------------
+
+    def up(self, progress: Listener = silent, *, nodes: int = 3, kubeconfigs: Sequence[Path] | None = None) -> UpResult:
+        """Start what is missing and wait until every node is Ready. Raises BootstrapError.
+
+        nodes: how many a new lab gets. kubeconfigs: files that get the lab's context; None: the user's own.
+        """
+        steps = Steps(progress)
+        preflight.require_root("up")
+        preflight.require_programs(PROGRAMS)
+        with state.lock(self.name):
+            lab = state.load(self.name) or self._new_state(nodes)
+            self._start_hosts(lab, steps)
+            self._write_kubeconfigs(lab, kubeconfig.user_kubeconfigs() if kubeconfigs is None else kubeconfigs)
+        return UpResult(time.monotonic() - steps.started, self.admin_conf, self.status())
+
+    def down(self, progress: Listener = silent) -> None:
+        """Remove the lab and every leftover of it. Harmless if there is none."""
+        steps = Steps(progress)
+        preflight.require_root("down")
+        with state.lock(self.name):
+            hosts = self._all_hosts()
+            with steps.step("lab", "stop hosts"):
+                processes.kill([host.owner for host in hosts])
+            with steps.step("lab", "remove hosts"):
+                _in_parallel([host.clear_volatile for host in hosts])
+            with steps.step("lab", "remove network"):
+                network.delete_switch(self.name, last=not self._other_labs())
+            self._remove_kubeconfigs()
+            with steps.step("lab", "remove files"):
+                self._remove_files()
+
+    def exists(self) -> bool:
+        return (state.lab_dir(self.name) / "lab.json").exists()
+
+    def status(self) -> list[HostStatus]:
+        """Every host of the lab; empty without a lab."""
+        lab = state.load(self.name)
+        return [self._host(lab, name).status() for name in lab.hosts] if lab else []
+
+    @property
+    def admin_conf(self) -> Path:
+        return ControlPlane(state.lab_dir(self.name) / state.CONTROL).admin_conf
+
+    def host(self, name: str) -> Host:
+        """The host of that name. Raises LabError."""
+        lab = state.load(self.name)
+        if lab is None:
+            raise LabError(f"there is no lab {self.name}; make one with: minikctl up")
+        if name not in lab.hosts:
+            raise LabError(f"there is no host {name}; the lab has {', '.join(lab.hosts)}")
+        return self._host(lab, name)
+
+    # --- single hosts ---------------------------------------------------------------------------------------------
+
+    def add_node(self, progress: Listener = silent, name: str | None = None) -> HostStatus:
+        """A new host joins; returns when it is Ready."""
+        preflight.require_root("node add")
+        steps = Steps(progress)
+        control = self.host(state.CONTROL)
+        with state.lock(self.name):
+            lab = self._state()
+            name = lab.add(name)
+            state.save(lab)
+        host = self._host(lab, name)
+        result = self._init(control, steps)
+        self._start_node(host, steps, lambda: result)
+        return host.status()
+
+    def remove_node(self, name: str, progress: Listener = silent) -> None:
+        """Take a host away for good; what ran on it is started elsewhere. Drain it first to be gentle."""
+        steps = Steps(progress)
+        host = self._node(name)
+        with steps.step(name, "stop host"):
+            host.destroy()
+        with steps.step(name, "remove from the cluster"):
+            self._forget_node(name)
+        with state.lock(self.name):
+            lab = self._state()
+            lab.nodes.pop(name, None)
+            state.save(lab)
+
+    def stop(self, name: str) -> None:
+        faults.stop(self._acting(name))
+
+    def start(self, name: str, progress: Listener = silent, *, wait: bool = True) -> None:
+        """Plug in. wait: until the node is Ready again."""
+        steps = Steps(progress)
+        host = self._acting(name)
+        if processes.is_paused(host.owner):
+            faults.resume(host)
+        with steps.step(name, "boot"):
+            faults.start(host)
+        if wait and host.role == "node":
+            with steps.step(name, "Ready"):
+                wait_node_ready(self.admin_conf, name, timeout=START_TIMEOUT)
+
+    def cut(self, name: str) -> None:
+        faults.cut(self._acting(name))
+
+    def heal(self, name: str) -> None:
+        faults.heal(self._acting(name))
+
+    def pause(self, name: str) -> None:
+        faults.pause(self._acting(name))
+
+    def resume(self, name: str) -> None:
+        faults.resume(self._acting(name))
+
+    def kill(self, name: str, component: str) -> int:
+        return faults.kill(self._acting(name), component)
+
+    def exec(self, name: str, argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        """Run a program in the host's network namespace, output captured."""
+        return self._acting(name).run(argv)
+
+    # --- starting -------------------------------------------------------------------------------------------------
+
+    def _new_state(self, nodes: int) -> state.LabState:
+        if nodes < 0:
+            raise LabError("a lab cannot have fewer than 0 nodes")
+        lab = state.LabState(self.name, self.subnet)
+        for _ in range(nodes):
+            lab.add()
+        state.save(lab)
+        return lab
+
+    def _start_hosts(self, lab: state.LabState, steps: Steps) -> None:
+        """Everything at once: engines start and images are packed while the control plane boots."""
+        with steps.step("lab", "network"):
+            network.load_modules()
+            network.create_switch(self.name, lab.network)
+            hosts = [self._host(lab, name) for name in lab.hosts]
+            for host in hosts:
+                host.plug()
+        with ThreadPoolExecutor(len(hosts) + 2, thread_name_prefix="lab") as pool:
+            packed = pool.submit(images.ensure, self._image_dir)
+            control_plane = pool.submit(self._init, hosts[0], steps)
+
+            def cluster() -> InitResult:
+                packed.result()
+                return control_plane.result()
+
+            started = [pool.submit(self._start_node, host, steps, cluster) for host in hosts[1:]]
+            for future in (packed, control_plane, *started):
+                future.result()
+
+    def _init(self, host: Host, steps: Steps) -> InitResult:
+        options = InitOptions(
+            data_dir=host.directory, advertise_address=host.address, timing=self.timing, timeout=START_TIMEOUT
+        )
+        with steps.step(host.name, "control plane"):
+            return host.call(lambda: init(options, lambda line: None))
+
+    def _start_node(self, host: Host, steps: Steps, cluster: Callable[[], InitResult]) -> None:
+        host.plug()
+        with steps.step(host.name, "engine"):
+            host.start_engine()
+            host.wait_engine()
+        result = cluster()
+        options = JoinOptions(
+            server=result.server,
+            token=result.token,
+            ca_cert_hashes=(result.ca_cert_hash,),
+            data_dir=host.directory,
+            node_name=host.name,
+            node_ip=host.address,
+            docker_host=host.docker_host,
+            image_dir=self._image_dir,
+            cgroup_parent=host.cgroup,
+            timing=self.timing,
+            timeout=START_TIMEOUT,
+            wait=False,
+        )
+        with steps.step(host.name, "join"):
+            host.call(lambda: join(options, lambda line: None))
+        with steps.step(host.name, "Ready"):
+            wait_node_ready(self.admin_conf, host.name, timeout=START_TIMEOUT)
+
+    # --- removing -------------------------------------------------------------------------------------------------
+
+    def _all_hosts(self) -> list[Host]:
+        """The hosts of lab.json and those of which only a namespace or a folder is left."""
+        found = {state.CONTROL}
+        with suppress(LabError):
+            found |= set(lab.hosts) if (lab := state.load(self.name)) else set()
+        prefix = f"{self.name}-"
+        found |= {name.removeprefix(prefix) for name in netns.names(prefix)} - {"switch"}
+        for directory in (state.lab_dir(self.name), state.run_dir(self.name)):
+            if directory.exists():
+                found |= {entry.name for entry in directory.iterdir() if entry.is_dir()} - {"images"}
+        return [Host(self.name, name) for name in sorted(found)]
+
+    def _other_labs(self) -> bool:
+        return any(name != network.switch_name(self.name) for name in netns.names("") if name.endswith("-switch"))
+
+    def _remove_files(self) -> None:
+        for directory in (state.lab_dir(self.name), state.run_dir(self.name)):
+            if directory.exists():
+                shutil.rmtree(directory)
+        cgroups.remove(cgroups.name(self.name))
+        (state.RUN / f"{self.name}.lock").unlink(missing_ok=True)
+        for directory in (state.RUN, state.LABS, state.LABS.parent):
+            with suppress(OSError):  # others are using it
+                directory.rmdir()
+
+    def _forget_node(self, name: str) -> None:
+        """Delete the Node and what was bound to it: nobody is left there to confirm an end."""
+        with apiclient.connect(self.admin_conf) as client, apiclient.one_line_errors():
+            with suppress(ApiError):
+                client.delete(Node, name)
+            for pod in client.list(Pod, namespace="*", fields={"spec.nodeName": name}):
+                if pod.metadata and pod.metadata.name:
+                    with suppress(ApiError):
+                        client.delete(Pod, pod.metadata.name, namespace=pod.metadata.namespace, grace_period=0)
+
+    # --- kubeconfigs ----------------------------------------------------------------------------------------------
+
+    def _write_kubeconfigs(self, lab: state.LabState, targets: Sequence[Path]) -> None:
+        for target in targets:
+            kubeconfig.merge(self.admin_conf, target, context=self.name)
+        lab.kubeconfigs = sorted({*lab.kubeconfigs, *(str(target.absolute()) for target in targets)})
+        state.save(lab)
+
+    def _remove_kubeconfigs(self) -> None:
+        with suppress(LabError):
+            if lab := state.load(self.name):
+                for target in lab.kubeconfigs:
+                    kubeconfig.remove(Path(target), context=self.name)
+
+    # --- looking up -----------------------------------------------------------------------------------------------
+
+    @property
+    def _image_dir(self) -> Path:
+        return state.lab_dir(self.name) / "images"
+
+    def _state(self) -> state.LabState:
+        if lab := state.load(self.name):
+            return lab
+        raise LabError(f"there is no lab {self.name}; make one with: minikctl up")
+
+    def _host(self, lab: state.LabState, name: str) -> Host:
+        return Host(self.name, name, lab.address(name), lab.network.prefixlen)
+
+    def _acting(self, name: str) -> Host:
+        preflight.require_root("node")
+        return self.host(name)
+
+    def _node(self, name: str) -> Host:
+        host = self._acting(name)
+        if host.role != "node":
+            raise LabError(f"{name} is the control plane; minikctl down removes the whole lab")
+        return host
+
+
+def _in_parallel(actions: Sequence[Callable[[], None]]) -> None:
+    with ThreadPoolExecutor(max(1, len(actions))) as pool:
+        for future in [pool.submit(action) for action in actions]:
+            future.result()

@@ -1,0 +1,79 @@
+"""A Docker engine of a lab host's own: data root, exec root, socket, cgroup parent; nothing shared with this machine.
+
+The engine makes no bridge and no rules (the kubelet wires pods), reads no /etc/docker, and mounts in a mount namespace
+of its own, so that its mounts end with it. A supervisor keeps it running, as an init system does on a real machine.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import httpx2
+
+from bootstrap import supervisor
+from bootstrap.files import write_atomic
+from lab.errors import LabError
+
+READY_TIMEOUT = 60.0  # seconds
+READY_EVERY = 0.03  # seconds between looks; a socket being made cannot be watched over HTTP
+SHUTDOWN_TIMEOUT = 5  # seconds the engine gives containers when it is told to stop
+
+
+def configuration(*, data: Path, run: Path, cgroup: str) -> dict[str, object]:
+    """The content of daemon.json."""
+    return {
+        "hosts": [f"unix://{socket(run)}"],
+        "data-root": str(data),
+        "exec-root": str(run / "docker"),
+        "pidfile": str(run / "docker.pid"),
+        "bridge": "none",
+        "iptables": False,
+        "ip6tables": False,
+        "ip-forward": False,
+        "ip-masq": False,
+        "userland-proxy": False,
+        "exec-opts": ["native.cgroupdriver=cgroupfs"],
+        "cgroup-parent": cgroup,
+        "log-driver": "json-file",
+        "log-opts": {"max-size": "10m", "max-file": "2"},
+        "log-level": "warn",
+        "shutdown-timeout": SHUTDOWN_TIMEOUT,
+        "features": {"buildkit": False},
+    }
+
+
+def socket(run: Path) -> Path:
+    return run / "docker.sock"
+
+
+def start(directory: Path, *, data: Path, run: Path, cgroup: str) -> None:
+    """Start the engine in the current network namespace; `directory` gets its configuration and logs."""
+    run.mkdir(parents=True, exist_ok=True)
+    config = directory / "daemon.json"
+    write_atomic(config, json.dumps(configuration(data=data, run=run, cgroup=cgroup), indent=2) + "\n")
+    private_mounts = ("unshare", "--mount", "--propagation", "slave")
+    supervisor.write_config(
+        directory, [supervisor.Child("dockerd", (*private_mounts, "dockerd", "--config-file", str(config)))]
+    )
+    supervisor.start(directory)
+
+
+def wait_ready(directory: Path, run: Path) -> None:
+    """Wait until the engine answers. Raises LabError."""
+    deadline = time.monotonic() + READY_TIMEOUT
+    while not _answers(run):
+        if time.monotonic() > deadline:
+            raise LabError(f"the Docker engine did not start; see {directory}/logs/dockerd.log")
+        time.sleep(READY_EVERY)
+
+
+def _answers(run: Path) -> bool:
+    if not socket(run).exists():
+        return False
+    try:
+        with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(socket(run))), timeout=5.0) as engine:
+            return engine.get("http://docker/_ping").status_code == 200
+    except httpx2.HTTPError:
+        return False
