@@ -13,8 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -22,21 +20,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.errors import BadRequest, RequestEntityTooLarge, ServiceUnavailable
 from apiserver import discovery, health, openapi
 from apiserver.backend import BODY_LIMIT_BYTES, Backend
+from apiserver.guard import Guard
 from apiserver.request import Request, RequestInfo, parse_query
 from apiserver.resources import ResourceApi
 from apiserver.responses import Response, Stream, error_response, send_response, to_api_error
 
 log = logging.getLogger(__name__)
 
-Guard = Callable[[Scope, RequestInfo], Awaitable[Any]]
-"""Authenticates and authorizes a request: returns the user, or raises Unauthorized or Forbidden."""
 
-
-def create_app(backend: Backend, guard: Guard) -> ASGIApp:
+def create_app(backend: Backend, guard: Guard) -> Gateway:
     """The whole server as one ASGI application."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    health.add_routes(app, backend)
     openapi.add_routes(app)
+    health.add_routes(app, backend)
     return Gateway(ResourceApi(backend), app, guard)
 
 
@@ -44,7 +40,7 @@ class Gateway:
     """In front of everything: who asks, for what, and errors as Status."""
 
     def __init__(self, api: ResourceApi, rest: ASGIApp, guard: Guard) -> None:
-        self._api = api
+        self.api = api
         self._rest = rest
         self._guard = guard
         self.stopping = asyncio.Event()
@@ -57,13 +53,12 @@ class Gateway:
         try:
             query = parse_query(scope["query_string"])
             info = RequestInfo.parse(scope["method"], scope["path"], query)
-            user = await self._guard(scope, info)
+            user = self._guard.admit(scope, info)
             if not info.is_resource and not discovery.serves(scope["path"]):
-                scope["state"] = {"user": user}
                 await self._rest(scope, receive, send)
                 return
             headers = dict(scope["headers"])
-            request = Request(info, query, headers, user=user)
+            request = Request(info, query, headers, user=user, guard=self._guard)
             if scope["method"] not in ("GET", "HEAD"):
                 request.body = await _read_body(headers, receive)
             answer = await self._answer(request)
@@ -77,11 +72,11 @@ class Gateway:
     async def _answer(self, request: Request) -> Response | Stream:
         if not request.info.is_resource:
             return discovery.answer(request)
-        if not self._api.backend.cache.is_ready:
+        if not self.api.backend.cache.is_ready:
             raise ServiceUnavailable("the server has not read the store yet, please try again later")
         if not request.info.resource:
             return discovery.answer(request)
-        return await self._api.handle(request)
+        return await self.api.handle(request)
 
     async def _send_stream(self, stream: Stream, receive: Receive, send: Send) -> None:
         """Pump until the stream ends, the client goes away or the server stops."""

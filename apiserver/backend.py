@@ -5,9 +5,14 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from apiserver.auth import ServiceAccountTokens
 from apiserver.storage.base import Record, Storage, resource_key
 from apiserver.storage.cache import Entry, WatchCache
+
+if TYPE_CHECKING:
+    from apiserver.kubelet_client import KubeletClient
 
 VERSION = "v1.32.0+minik"
 BODY_LIMIT_BYTES = 3 * 1024 * 1024
@@ -38,6 +43,8 @@ class Backend:
     storage: Storage
     cache: WatchCache
     config: Config = field(default_factory=Config)
+    kubelets: KubeletClient | None = None
+    tokens: ServiceAccountTokens | None = None
     booted: bool = False
     """Whether the objects every cluster has are there."""
 

@@ -320,8 +320,10 @@ def identity(cls: type) -> Identity:
         return Identity(info.resource.api_version, info.resource.group, info.resource.version, info.resource.kind)
     blank = [None for each in msgspec.structs.fields(cls) if each.required]
     model: Any = cls(*blank)
-    group, _, version = model.apiVersion.rpartition("/")
-    return Identity(model.apiVersion, group, version, model.kind)
+    # DeleteOptions and its like leave both fields empty.
+    api_version = model.apiVersion or "v1"
+    group, _, version = api_version.rpartition("/")
+    return Identity(api_version, group, version, model.kind or cls.__name__)
 
 
 def _check_identity(value: dict[str, Any], info: Identity) -> None:

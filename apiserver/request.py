@@ -7,7 +7,7 @@ Kubernetes: k8s.io/apiserver/pkg/endpoints/request (RequestInfo) and handlers/ne
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -99,7 +99,12 @@ class Request:
     headers: Mapping[bytes, bytes]
     body: bytes = b""
     user: Any = None
-    receive: Any = field(default=None, repr=False)
+    guard: Any = None
+
+    def check_created(self, name: str) -> None:
+        """Ask the authorizer again about a create, now that the object's name is known. Raises Forbidden."""
+        if self.guard is not None:
+            self.guard.created(self.user, self.info, name)
 
     @property
     def media_type(self) -> str:

@@ -137,6 +137,8 @@ class ResourceApi:
 
     async def create(self, store: ObjectStore, request: Request) -> Response:
         decoded = self.decode(request, store.kind.resource)
+        metadata = decoded.obj.metadata
+        request.check_created((metadata and metadata.name) or "")
         outcome = await store.create(
             decoded.obj, namespace=self.namespace(store, request), dry_run=request.dry_run
         )

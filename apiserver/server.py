@@ -1,4 +1,4 @@
-"""uvicorn as minik runs it: TLS with optional client certificates, whose certificate every request gets to see."""
+"""uvicorn as minik runs it: TLS with optional client certificates, whose subject every request gets to see."""
 
 from __future__ import annotations
 
@@ -8,28 +8,11 @@ from collections.abc import Generator
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from apiserver.app import Gateway
+from apiserver.auth import TlsProtocol
 
-PEER_CERTIFICATE = "minik.peer_certificate"
-"""Key of the ASGI scope: the client's certificate in DER, verified against the client CA; None without one."""
 GRACEFUL_SHUTDOWN_SECONDS = 3
-
-
-class PeerAwareProtocol(HttpToolsProtocol):
-    """HTTP/1.1 that reads the peer's certificate once per connection."""
-
-    _certificate: bytes | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        tls = transport.get_extra_info("ssl_object")
-        self._certificate = tls.getpeercert(binary_form=True) if tls is not None else None
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self.scope[PEER_CERTIFICATE] = self._certificate  # type: ignore[typeddict-unknown-key]
 
 
 class Server(uvicorn.Server):
@@ -56,7 +39,7 @@ def make_server(
         gateway,
         host=host,
         port=port,
-        http=PeerAwareProtocol,
+        http=TlsProtocol,
         ws="none",
         lifespan="off",
         access_log=False,

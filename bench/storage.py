@@ -24,7 +24,7 @@ from collections.abc import Iterator
 
 import uvloop
 
-from apiserver.storage import etcd as etcd_module
+from apiserver.storage import commit
 from apiserver.storage.etcd import EtcdStorage
 
 POD_BYTES = 1200
@@ -57,10 +57,10 @@ async def compare(url: str, *, writes: int, writers: list[int]) -> None:
     await measure(storage, writes=200, writers=16)  # connect, warm up
     print(f"{'writers':>8} {'one each':>12} {'group commit':>14} {'ratio':>7} {'us/write':>10}")
     for count in writers:
-        limits = etcd_module.BATCH_WRITES, etcd_module.BATCHES_IN_FLIGHT
-        etcd_module.BATCH_WRITES, etcd_module.BATCHES_IN_FLIGHT = 1, count
+        limits = commit.BATCH_WRITES, commit.BATCHES_IN_FLIGHT
+        commit.BATCH_WRITES, commit.BATCHES_IN_FLIGHT = 1, count
         single, _ = await measure(storage, writes=writes // 3, writers=count)
-        etcd_module.BATCH_WRITES, etcd_module.BATCHES_IN_FLIGHT = limits
+        commit.BATCH_WRITES, commit.BATCHES_IN_FLIGHT = limits
         grouped, processor = await measure(storage, writes=writes, writers=count)
         print(f"{count:>8} {single:>10.0f}/s {grouped:>12.0f}/s {grouped / single:>6.1f}x {processor:>10.0f}")
     await storage.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPException, HTTPResponse
 from typing import Any
@@ -27,6 +28,9 @@ STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 PAGE = "500"
 """Objects per answer of a long list, as kubectl asks for."""
+
+RECONNECT_SECONDS = 1.0
+"""A server that ends watches faster than this is given a moment."""
 
 _WARNING = re.compile(r'\d{3} \S+ "((?:[^"\\]|\\.)*)"')
 
@@ -142,18 +146,27 @@ class Cluster:
         A stream the server ends is taken up where it stopped. Raises StatusError, among others 410 when the version
         has become too old.
         """
+        while True:
+            started = time.monotonic()
+            for type_, obj in self.watch_once(kind, version=version, namespace=namespace, accept=accept, **params):
+                version = version_of(obj) or version
+                if type_ != "BOOKMARK":
+                    yield type_, obj
+            if time.monotonic() - started < RECONNECT_SECONDS:
+                time.sleep(RECONNECT_SECONDS)
+
+    def watch_once(
+        self, kind: Kind, *, version: str, namespace: str | None = None, accept: str = JSON, **params: str
+    ) -> Iterator[tuple[str, Object]]:
+        """Events, bookmarks among them, until the server ends the stream. Raises StatusError."""
         path = kind.path(self.namespace if namespace is None else namespace)
         query = {key: value for key, value in params.items() if value}
-        while True:
-            query |= {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
-            for line in self.lines(path, params=query, accept=accept):
-                event = json.loads(line)
-                obj = event["object"]
-                if event["type"] == "ERROR":
-                    raise StatusError(obj)
-                version = version_of(obj) or version
-                if event["type"] != "BOOKMARK":
-                    yield event["type"], obj
+        query |= {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
+        for line in self.lines(path, params=query, accept=accept):
+            event = json.loads(line)
+            if event["type"] == "ERROR":
+                raise StatusError(event["object"])
+            yield event["type"], event["object"]
 
     def lines(self, path: str, *, params: Mapping[str, str] | None = None, accept: str = "*/*") -> Iterator[bytes]:
         """The lines of a streamed answer as they come. A broken stream just ends. Raises StatusError."""
@@ -205,7 +218,7 @@ def _segment(name: str) -> str:
     if not name:
         raise CliError("resource name may not be empty")
     if "/" in name or "%" in name or name in (".", ".."):
-        raise CliError(f'invalid resource name "{name}": [may not contain \'/\' or \'%\', may not be \'.\' or \'..\']')
+        raise CliError(f"invalid resource name \"{name}\": [may not contain '/' or '%', may not be '.' or '..']")
     return quote(name)
 
 

@@ -106,7 +106,9 @@ def command(function: Callable[..., None], *, name: str, cls: type[TyperCommand]
 
 def group(functions: dict[str, Callable[..., None]], *, name: str, help: str, cls: type[TyperCommand] = Command) -> Any:
     """A command of commands, as `rollout status`."""
-    app = typer.Typer(name=name, help=help, cls=Group, add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+    app = typer.Typer(
+        name=name, help=help, cls=Group, add_completion=False, rich_markup_mode=None, no_args_is_help=True
+    )
     app.callback()(lambda: None)
     for each, function in functions.items():
         app.command(each, cls=cls)(function)

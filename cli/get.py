@@ -23,7 +23,8 @@ Names = Annotated[
 
 def get(
     resources: Annotated[
-        list[str] | None, typer.Argument(metavar="(KIND[,KIND] [NAME...] | KIND/NAME...)", autocompletion=completion.resources)
+        list[str] | None,
+        typer.Argument(metavar="(KIND[,KIND] [NAME...] | KIND/NAME...)", autocompletion=completion.resources),
     ] = None,
     output: Annotated[str | None, typer.Option("--output", "-o", help=f"One of: {printers.FORMS}.")] = None,
     all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Look in all namespaces.")] = False,
@@ -33,7 +34,9 @@ def get(
     watch_only: Annotated[bool, typer.Option("--watch-only", help="Show changes only, without the list.")] = False,
     output_watch_events: Annotated[bool, typer.Option(help="With -w, show what happened.")] = False,
     show_labels: Annotated[bool, typer.Option("--show-labels", help="Show labels as the last column.")] = False,
-    label_columns: Annotated[list[str] | None, typer.Option("--label-columns", "-L", help="Labels to show as columns.")] = None,
+    label_columns: Annotated[
+        list[str] | None, typer.Option("--label-columns", "-L", help="Labels to show as columns.")
+    ] = None,
     no_headers: Annotated[bool, typer.Option("--no-headers", help="Leave the titles out.")] = False,
     sort_by: Annotated[str, typer.Option(help="JSONPath of the field to sort by.")] = "",
     ignore_not_found: Annotated[bool, typer.Option("--ignore-not-found", help="A missing object is no error.")] = False,
@@ -55,9 +58,20 @@ def get(
     labels = [name for each in label_columns or [] for name in each.split(",")]
     form = printers.parse(output)
     if watch or watch_only:
-        return _watch(query, wanted, form, View(
-            wide=form.name == "wide", namespace=all_namespaces, show_labels=show_labels, label_columns=labels,
-        ), headers=not no_headers, listed=not watch_only, events=output_watch_events)
+        return _watch(
+            query,
+            wanted,
+            form,
+            View(
+                wide=form.name == "wide",
+                namespace=all_namespaces,
+                show_labels=show_labels,
+                label_columns=labels,
+            ),
+            headers=not no_headers,
+            listed=not watch_only,
+            events=output_watch_events,
+        )
     if form.is_table:
         view = View(wide=form.name == "wide", namespace=all_namespaces, show_labels=show_labels, label_columns=labels)
         return _print_tables(query, wanted, view, headers=not no_headers, sort_by=sort_by)
@@ -162,7 +176,7 @@ def _plain_table(answer: Object) -> Object:
     """Name and age, for a server that makes no tables of this kind."""
     from cli.ages import age
 
-    objects = answer["items"] if "items" in answer else [answer]
+    objects = answer.get("items", [answer])
     columns = [{"name": "Name", "format": "name"}, {"name": "Age"}]
     rows = [
         {"cells": [each["metadata"]["name"], age(each["metadata"].get("creationTimestamp"))], "object": each}
@@ -221,7 +235,14 @@ def _sorted(values: list[Any], path: str, *, key: Any = lambda value: value) -> 
 
 
 def _watch(
-    query: Query, wanted: Sequence[Target], form: printers.Format, view: View, *, headers: bool, listed: bool, events: bool
+    query: Query,
+    wanted: Sequence[Target],
+    form: printers.Format,
+    view: View,
+    *,
+    headers: bool,
+    listed: bool,
+    events: bool,
 ) -> None:
     if len(wanted) != 1 or len(wanted[0].names) > 1:
         raise CliError("you may only specify a single resource type")

@@ -221,7 +221,9 @@ _COMPARISON = re.compile(r"(.*?)\s*(==|!=|<=|>=|<|>|=~)\s*(.*)", re.DOTALL)
 def _filter(condition: str) -> Step:
     match = _COMPARISON.fullmatch(condition)
     if not match:
-        return lambda values: [each for each in _wildcard(values) if any(_truthy(found) for found in find(condition, each))]
+        return lambda values: [
+            each for each in _wildcard(values) if any(_truthy(found) for found in find(condition, each))
+        ]
     left, operator, right = match.groups()
     if operator == "=~":
         raise PathError("error parsing jsonpath: unrecognized identifier =~")

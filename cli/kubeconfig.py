@@ -117,7 +117,7 @@ def _read_file(path: Path) -> Mapping[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         where = getattr(error, "problem_mark", None)
         line = f" line {where.line + 1}" if where else ""
-        raise CliError(f"error loading config file \"{path}\":{line} {getattr(error, 'problem', 'not YAML')}") from None
+        raise CliError(f'error loading config file "{path}":{line} {getattr(error, "problem", "not YAML")}') from None
     if content is None:
         return {}
     if not isinstance(content, dict):

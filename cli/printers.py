@@ -1,7 +1,7 @@
 """Objects in the forms of `-o`: json, yaml, name, jsonpath=..., custom-columns=... Pure.
 
-    parse(output) -> Format            raises CliError for a form there is not
-    render(format, objects, ...)       the text
+parse(output) -> Format            raises CliError for a form there is not
+render(format, objects, ...)       the text
 """
 
 from __future__ import annotations

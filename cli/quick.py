@@ -30,7 +30,9 @@ class PlainValue:
         try:
             return self._type(value)
         except ValueError:
-            raise typer.BadParameter(f"{value!r} is not a valid {_NUMBERS[self._type]}.", ctx=ctx, param=param) from None
+            raise typer.BadParameter(
+                f"{value!r} is not a valid {_NUMBERS[self._type]}.", ctx=ctx, param=param
+            ) from None
 
 
 class Quick:

@@ -50,9 +50,7 @@ def header(table: Mapping[str, Any], view: View) -> list[str]:
     """The titles of the columns to show."""
     titles = [column["name"].upper() for _, column in _shown_columns(table, view)]
     labels = [name.rpartition("/")[2].upper() for name in view.label_columns]
-    return (
-        (["NAMESPACE"] if view.namespace else []) + titles + labels + (["LABELS"] if view.show_labels else [])
-    )
+    return (["NAMESPACE"] if view.namespace else []) + titles + labels + (["LABELS"] if view.show_labels else [])
 
 
 def rows(table: Mapping[str, Any], view: View) -> Iterable[list[str]]:

@@ -65,7 +65,9 @@ class Transport:
             return self._exchange(connection, method, path, params, body, headers)
         except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
             if not (reused and method == "GET"):
-                raise Unreachable(f"Unable to connect to the server: {self._access.host} closed the connection") from None
+                raise Unreachable(
+                    f"Unable to connect to the server: {self._access.host} closed the connection"
+                ) from None
         return self._exchange(self._connect(), method, path, params, body, headers)
 
     @contextmanager

@@ -21,7 +21,10 @@ def refusal(pod: Pod, node: Node, others: Iterable[Pod]) -> Refusal | None:
     selector = (pod.spec and pod.spec.nodeSelector) or {}
     labels = meta.labels(node)
     if any(labels.get(key) != value for key, value in selector.items()):
-        return "NodeAffinity", "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
+        return (
+            "NodeAffinity",
+            "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
+        )
     taken = list(others)
     allocatable: Mapping[str, str] = (node.status and node.status.allocatable) or {}
     wanted, requests = pod_requests(pod), [pod_requests(each) for each in taken]

@@ -110,7 +110,11 @@ def security(pod: Pod, container: Container, image: Image) -> Security:
     if group is not None:
         text = f"{text or image.user.partition(':')[0] or '0'}:{group}"
     if pick("runAsNonRoot") and (text or image.user or "0").partition(":")[0] in ("0", "root"):
-        culprit = "container's runAsUser breaks non-root policy" if text else "container has runAsNonRoot and image will run as root"
+        culprit = (
+            "container's runAsUser breaks non-root policy"
+            if text
+            else "container has runAsNonRoot and image will run as root"
+        )
         raise ConfigError(culprit)
     capabilities = own.capabilities if own else None
     groups = [*((shared and shared.supplementalGroups) or [])]

@@ -11,7 +11,6 @@ Kubernetes: https://kubernetes.io/docs/tasks/inject-data-application/define-inte
 from __future__ import annotations
 
 import base64
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,7 @@
 """Follows the pods bound to this node and the containers the engine has, and brings the two together.
 
-News comes as events: from the API server through an informer, from the engine through its event stream. Each is handed to
-the worker of its pod. A slow resync catches what an event stream may have missed.
+News comes as events: from the API server through an informer, from the engine through its event stream. Each is
+handed to the worker of its pod. A slow resync catches what an event stream may have missed.
 
 Invariants:
 - nothing is started or killed before both the API server's pods and the engine's containers are known;
@@ -22,7 +22,6 @@ from api import meta, pods
 from client.informer import Informer
 from kubelet.admission import refusal
 from kubelet.host import Host
-from kubelet.links import Peer
 from kubelet.runtime.base import Lost, Observed, RuntimeFailure
 from kubelet.worker import Worker
 
@@ -42,6 +41,7 @@ class Kubelet:
         """Whether the engine answers."""
         self._observed: dict[str, Observed] = {}
         self._admitted = False
+        """Whether both sides are known and pods are taken on."""
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -57,6 +57,11 @@ class Kubelet:
             self._begin()
             tasks.create_task(self._resync())
 
+    def find(self, namespace: str, name: str) -> Worker | None:
+        """The worker of a pod of this node."""
+        pod = self.pods.get(f"{namespace}/{name}")
+        return self.workers.get(meta.uid(pod)) if pod else None
+
     def _begin(self) -> None:
         """Both sides are known: take on every pod, then clear away what belongs to none."""
         self._admitted = True
@@ -71,15 +76,21 @@ class Kubelet:
         if not self._admitted:
             return
         if old is not None and (new is None or meta.uid(old) != meta.uid(new)):
-            worker = self.workers.get(meta.uid(old))
-            if worker is not None:
-                worker.forget()
+            self._forget(meta.uid(old))
         if new is not None:
             worker = self.workers.get(meta.uid(new))
             if worker is None:
                 self._take(new)
             else:
                 worker.update(new)
+
+    def _forget(self, uid: str) -> None:
+        worker = self.workers.get(uid)
+        if worker is None:
+            return
+        worker.forget()
+        if worker.finished:
+            del self.workers[uid]
 
     def _take(self, pod: Pod) -> None:
         uid = meta.uid(pod)
@@ -92,14 +103,8 @@ class Kubelet:
         self._tasks.create_task(self._live(worker))
 
     async def _live(self, worker: Worker) -> None:
-        try:
-            await worker.run()
-        finally:
-            if self.workers.get(worker.uid) is worker and worker.finished:
-                # The API server's last word on the pod may come later; until then it must not begin anew.
-                self._forget_when_gone(worker)
-
-    def _forget_when_gone(self, worker: Worker) -> None:
+        await worker.run()
+        # The API server's last word on the pod may come later; until then it must not begin anew.
         current = self.pods.get(meta.key(worker.pod))
         if current is None or meta.uid(current) != worker.uid:
             del self.workers[worker.uid]
@@ -164,7 +169,7 @@ class Kubelet:
             self._seen(container)
         self.runtime_ready.set()
         if self._admitted:
-            self._clear_orphans(found.values())
+            self._clear_orphans(list(found.values()))
 
     # What belongs to nobody
 
@@ -203,20 +208,3 @@ class Kubelet:
                 log.warning("the container engine: %s", error)
             for worker in list(self.workers.values()):
                 worker.refresh()
-                if worker.finished:
-                    self._forget_when_gone(worker)
-
-
-def peers_of(nodes: Sequence[Node], own_name: str) -> set[Peer]:
-    """The other nodes' part in the pod network. Pure."""
-    found = set()
-    for node in nodes:
-        cidr, ip = node.spec.podCIDR if node.spec else None, internal_ip(node)
-        if meta.name(node) != own_name and cidr and ip:
-            found.add(Peer(ip, cidr))
-    return found
-
-
-def internal_ip(node: Node) -> str:
-    addresses = (node.status and node.status.addresses) or []
-    return next((each.address for each in addresses if each.type == "InternalIP"), "")

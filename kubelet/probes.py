@@ -4,8 +4,8 @@
     .ready / .started           ids of containers that are so
     .condemned                  ids of containers to be killed, and the probe that said so
 
-Kubernetes: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#container-probes. Until the startup probe has
-succeeded the other two do not run. A verdict changes only after failureThreshold or successThreshold equal results.
+Kubernetes: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#container-probes. Until the startup probe
+has succeeded the other two do not run. A verdict changes only after failureThreshold or successThreshold equal results.
 """
 
 from __future__ import annotations

@@ -135,8 +135,7 @@ async def remove(worker: Worker, container: Observed) -> None:
 
 async def start(worker: Worker, action: Start) -> None:
     container = _container_named(worker, action.name)
-    around = await _surroundings(worker, container)
-    await _prepare_volumes(worker, container, around)
+    around = await prepare_volumes(worker, container)
     image = await _image(worker, container)
     spec = _container_spec(worker, container, action, around, image)
     if worker.snapshot().stop is not None:
@@ -156,26 +155,30 @@ def _container_named(worker: Worker, name: str) -> Container:
     raise Abandoned
 
 
-async def _surroundings(worker: Worker, container: Container) -> Surroundings:
-    """Fetch what the container and the pod's volumes refer to."""
-    host, pod = worker.host, worker.pod
-    wanted = env_references(container) | volume_references(pod)
-    try:
-        objects = await host.objects.fetch(meta.namespace(pod), wanted)
-        services = await host.objects.service_environment()
-    except (ApiError, httpx2.HTTPError, OSError) as error:
-        raise Failed(container.name, "CreateContainerConfigError", f"the API server: {error}") from error
-    return Surroundings(objects, worker.ip, host.node_ip, host.allocatable, services)
-
-
-async def _prepare_volumes(worker: Worker, container: Container, around: Surroundings) -> None:
+async def prepare_volumes(worker: Worker, container: Container | None = None) -> Surroundings:
+    """Make the pod's volumes, or bring them up to date; returns what the container, if any, may refer to."""
+    around = await _surroundings(worker, container)
     host, pod = worker.host, worker.pod
     try:
         tokens = await host.objects.tokens(pod, audiences(pod))
         await asyncio.to_thread(host.volumes.prepare, pod, around, tokens)
     except (ConfigError, ApiError, httpx2.HTTPError, OSError) as error:
         worker.event("Warning", "FailedMount", str(error))
-        raise Failed(container.name, "ContainerCreating", "") from error
+        raise Failed(container.name if container else "", "ContainerCreating", str(error)) from error
+    return around
+
+
+async def _surroundings(worker: Worker, container: Container | None) -> Surroundings:
+    """Fetch what the pod's volumes and the container refer to."""
+    host, pod = worker.host, worker.pod
+    wanted = volume_references(pod) | (env_references(container) if container else set())
+    name = container.name if container else ""
+    try:
+        objects = await host.objects.fetch(meta.namespace(pod), wanted)
+        services = await host.objects.service_environment()
+    except (ApiError, httpx2.HTTPError, OSError) as error:
+        raise Failed(name, "CreateContainerConfigError", f"the API server: {error}") from error
+    return Surroundings(objects, worker.ip, host.node_ip, host.allocatable, services)
 
 
 async def _image(worker: Worker, container: Container) -> Image:

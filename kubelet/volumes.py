@@ -4,8 +4,8 @@
     mounts(pod, container)    what to bind where
     remove(uid)               when the pod is gone
 
-Everything of a pod lies under `pods/<uid>/`. Contents that can change are written the way Kubernetes' atomic writer does:
-into a new directory that the symlink `..data` is then moved to, so a reader never sees half of an update.
+Everything of a pod lies under `pods/<uid>/`. Contents that can change are written the way Kubernetes' atomic writer
+does: into a new directory that the symlink `..data` is then moved to, so a reader never sees half of an update.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def audiences(pod: Pod) -> set[str]:
     """The service account tokens the pod needs."""
     spec = pod.spec
     assert spec is not None
-    projections = [each for volume in spec.volumes or [] for each in (volume.projected and volume.projected.sources) or []]
+    projections = [
+        each for volume in spec.volumes or [] for each in (volume.projected and volume.projected.sources) or []
+    ]
     wanted = {each.serviceAccountToken.audience or "" for each in projections if each.serviceAccountToken}
     if any(_wants_token(pod, each) for each in [*(spec.initContainers or []), *spec.containers]):
         wanted.add("")

@@ -46,12 +46,13 @@ class Worker:
         self.reporter = Reporter(host.client, pod)
         self.probes = Probes(host.handlers, changed=self.wake, unhealthy=self._unhealthy)
         self.finished = False
-        self._rejected = rejected
+        self.rejected = rejected
         self._gone = False
         self._lost: set[str] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._news = asyncio.Event()
         self._tick = asyncio.Event()
+        self._refreshing: asyncio.Task[None] | None = None
         self._adopt(pod.status or PodStatus())
 
     @property
@@ -105,6 +106,18 @@ class Worker:
         if self.containers.pop(container_id, None) is not None:
             self.wake()
 
+    def refresh(self) -> None:
+        """Now and then: bring changed ConfigMaps, Secrets and tokens into the pod's volumes."""
+        if any(each.is_running and not each.is_sandbox for each in self.containers.values()) and not self._gone:
+            self._refreshing = asyncio.create_task(self._refresh())
+        self.wake()
+
+    async def _refresh(self) -> None:
+        try:
+            await steps.prepare_volumes(self)
+        except steps.Failed as failure:
+            log.info("%s: volumes not refreshed: %s", meta.key(self.pod), failure.message)
+
     # The loop
 
     async def run(self) -> None:
@@ -138,7 +151,7 @@ class Worker:
             ready=frozenset(self.probes.ready),
             started=frozenset(self.probes.started),
             condemned=self.probes.condemned,
-            rejected=self._rejected,
+            rejected=self.rejected,
             gone=self._gone,
             ip=self.ip,
             host_ip=self.host.node_ip,

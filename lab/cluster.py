@@ -212,7 +212,9 @@ class Lab:
                 return control_plane.result()
 
             started = [pool.submit(self._start_node, host, steps, cluster) for host in hosts[1:]]
-            for future in (packed, control_plane, *started):
+            packed.result()
+            control_plane.result()
+            for future in started:
                 future.result()
 
     def _init(self, host: Host, steps: Steps) -> InitResult:

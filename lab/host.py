@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -105,7 +106,7 @@ class Host:
         self.plug()
         self.run_directory.mkdir(parents=True, exist_ok=True)
         for directory in self.services:
-            self.call(lambda directory=directory: supervisor.start(directory))
+            self.call(partial(supervisor.start, directory))
 
     def is_up(self) -> bool:
         """Whether every service of the host has its supervisor."""

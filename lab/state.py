@@ -2,8 +2,8 @@
 
     /var/lib/minik/lab/<lab>/lab.json        subnet, hosts and their numbers, kubeconfigs written
     /var/lib/minik/lab/<lab>/images/         docker-archives every kubelet loads
-    /var/lib/minik/lab/<lab>/<host>/         the host's disk: control-plane/ or node/, engine/, docker/ (survives `stop`)
-    /run/minik/<lab>/<host>/                 the host's /run: engine socket and pids (gone after `stop`, as in a reboot)
+    /var/lib/minik/lab/<lab>/<host>/        the host's disk: control-plane/ or node/, engine/, docker/; survives `stop`
+    /run/minik/<lab>/<host>/                 the host's /run: engine socket and pids; gone after `stop`, as in a reboot
 
 Pure apart from load, save and lock.
 """

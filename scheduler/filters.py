@@ -130,7 +130,7 @@ def _all(requirements: tuple[Requirement, ...], values: dict[str, str]) -> bool:
 def _conflicts(port: Port, used: Counter[Port]) -> bool:
     protocol, number, address = port
     return any(
-        used_protocol == protocol and used_number == number and ANY_ADDRESS in (address, used_address)
-        or (used_protocol, used_number, used_address) == port
+        (used_protocol, used_number) == (protocol, number)
+        and (used_address == address or ANY_ADDRESS in (address, used_address))
         for used_protocol, used_number, used_address in used
     )

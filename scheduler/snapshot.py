@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from lightkube.models.core_v1 import Taint
 from lightkube.resources.core_v1 import Node
@@ -20,6 +21,8 @@ from scheduler.facts import PodFacts, Port
 
 LOG_LIMIT = 20_000
 """Changes remembered; who fell further behind starts over."""
+
+K = TypeVar("K")
 
 HARD_EFFECTS = ("NoSchedule", "NoExecute")
 
@@ -58,7 +61,8 @@ class NodeInfo:
         self.hard_taints = tuple(each for each in taints if each.effect in HARD_EFFECTS)
         self.soft_taints = tuple(each for each in taints if each.effect == "PreferNoSchedule")
         status = node.status
-        amounts = dict((status.allocatable or status.capacity) if status else None or {})
+        room = (status.allocatable or status.capacity) if status else None
+        amounts = dict(room or {})
         self.cpu_milli = quantity.milli_cpu(str(amounts.pop("cpu", "0")))
         self.memory_bytes = quantity.bytes_(str(amounts.pop("memory", "0")))
         self.pod_limit = quantity.bytes_(str(amounts.pop("pods", "0")))
@@ -83,7 +87,7 @@ class NodeInfo:
         _count(self.groups, pod.group, sign)
 
 
-def _count(counter: Counter, key: object, sign: int) -> None:
+def _count(counter: Counter[K], key: K, sign: int) -> None:
     counter[key] += sign
     if not counter[key]:
         del counter[key]

@@ -26,7 +26,7 @@ import itertools
 import logging
 import time
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from apiserver.storage.base import (
     Batch,
@@ -35,10 +35,13 @@ from apiserver.storage.base import (
     EventType,
     Record,
     Storage,
+    StorageError,
     Unavailable,
-    restamp,
     split_key,
 )
+from apiserver.storage.change import Change, Entry, Facts, Indexer, event_line
+
+__all__ = ["Change", "Entry", "Facts", "Indexer", "WatchCache", "Watcher", "event_line"]
 
 log = logging.getLogger(__name__)
 
@@ -48,86 +51,6 @@ NEXT_CHANGES = 500  # changes handed to a watcher at once
 TOUCH_SECONDS = 0.1  # fresh: how long the watch may lag before the cache makes the store speak
 FRESH_SECONDS = 5.0  # fresh: how long it may take in all
 RETRY_SECONDS = 0.2  # between attempts to list while the store is away
-
-Facts = tuple[Mapping[str, str], Mapping[str, str]]
-"""Labels, and the fields that field selectors of this resource may name."""
-
-Indexer = Callable[[Record], Facts]
-"""Finds the facts of a record. Given by the caller, who knows the kinds; called once per stored version."""
-
-
-class Entry:
-    """One object as the cache keeps it: its bytes, stamped with `version`, and what selectors ask about."""
-
-    __slots__ = ("fields", "key", "labels", "name", "namespace", "value", "version")
-
-    def __init__(self, record: Record, facts: Facts) -> None:
-        self.key = record.key
-        self.value = record.value
-        self.version = record.version
-        self.labels, self.fields = facts
-        _, self.namespace, self.name = split_key(record.key)
-
-
-class Change:
-    """One event: `entry` is the object after it (for DELETED: its last state, stamped with the deletion's version)."""
-
-    __slots__ = ("_line", "_restamped", "entry", "previous", "type", "when")
-
-    def __init__(self, type: EventType, entry: Entry, previous: Entry | None) -> None:
-        self.type = type
-        self.entry = entry
-        self.previous = previous
-        self.when = time.monotonic()
-        self._line: bytes | None = None
-        self._restamped: bytes | None = None
-
-    @property
-    def version(self) -> int:
-        return self.entry.version
-
-    def line(self) -> bytes:
-        """The event as one line of a JSON watch stream; made once, shared by all watchers."""
-        if self._line is None:
-            self._line = event_line(self.type, self.entry.value)
-        return self._line
-
-    def seen_by(self, selects: Callable[[Entry], bool]) -> EventType | None:
-        """What this change is to a watcher with a selector; None: nothing.
-
-        An object that begins to match is ADDED to that watcher, one that ceases to match is DELETED from it.
-        """
-        before = self.previous is not None and selects(self.previous)
-        after = self.type is not EventType.DELETED and selects(self.entry)
-        if after:
-            return EventType.MODIFIED if before else EventType.ADDED
-        return EventType.DELETED if before else None
-
-    def value_as(self, type: EventType) -> bytes:
-        """The object to show when the change is seen as `type`.
-
-        One that ceased to match is shown as it last matched, with the version of the change, as Kubernetes does.
-        """
-        if type is EventType.DELETED and self.type is not EventType.DELETED and self.previous is not None:
-            if self._restamped is None:
-                self._restamped = restamp(self.previous.value, self.version)
-            return self._restamped
-        return self.entry.value
-
-    def line_for(self, selects: Callable[[Entry], bool]) -> bytes | None:
-        """`line` as a watcher with a selector sees it, or None."""
-        type = self.seen_by(selects)
-        if type is self.type:
-            return self.line()
-        return None if type is None else event_line(type, self.value_as(type))
-
-
-def event_line(type: EventType, value: bytes) -> bytes:
-    """One watch event on the wire."""
-    return b'{"type":"%b","object":%b}\n' % (_TYPES[type], value)
-
-
-_TYPES = {type: type.value.encode() for type in EventType}
 
 
 class _Bucket:
@@ -208,8 +131,8 @@ class WatchCache:
         self._ready = asyncio.Event()
         self._awaited: list[tuple[int, int, asyncio.Future[None]]] = []  # heap of (version, tie, waiter)
         self._ties = itertools.count()
-        self._read: asyncio.Task[int] | None = None  # the read of the store's version under way
-        self._next_read: asyncio.Task[int] | None = None  # the one after it, which new callers join
+        self._asking: list[asyncio.Future[int]] = []  # who waits for the next read of the store's version
+        self._answering: asyncio.Task[None] | None = None
 
     # Reads
 
@@ -248,14 +171,11 @@ class WatchCache:
 
         Concurrent callers share one read of the store. Raises `Unavailable`.
         """
-        try:
-            async with asyncio.timeout(FRESH_SECONDS):
-                target = await self._store_version()
-                if self._version < target:
-                    await self._catch_up(target)
-                return target
-        except TimeoutError:
-            raise Unavailable("the cache does not keep up with the store") from None
+        future = asyncio.get_running_loop().create_future()
+        self._asking.append(future)
+        if self._answering is None:
+            self._answering = asyncio.create_task(self._answer(), name="cache-freshness")
+        return await future
 
     async def seen(self, version: int) -> None:
         """Return when the cache includes `version`."""
@@ -363,20 +283,32 @@ class WatchCache:
 
     # Freshness
 
-    async def _store_version(self) -> int:
-        """One read of the store for all who ask while the previous read is under way."""
-        if self._next_read is None:
-            self._next_read = asyncio.create_task(self._read_version(self._read))
-        return await asyncio.shield(self._next_read)
+    async def _answer(self) -> None:
+        """One read of the store after another, each for all who asked before it began."""
+        while self._asking:
+            asking, self._asking = self._asking, []
+            try:
+                version = await self._refresh()
+            except Exception as error:
+                failure = error if isinstance(error, StorageError) else Unavailable(str(error))
+                for future in asking:
+                    if not future.done():
+                        future.set_exception(failure)
+            else:
+                for future in asking:
+                    if not future.done():
+                        future.set_result(version)
+        self._answering = None
 
-    async def _read_version(self, running: asyncio.Task[int] | None) -> int:
-        if running is not None:
-            await asyncio.wait([running])
-        self._read, self._next_read = self._next_read, None  # from here on it is too late to join
+    async def _refresh(self) -> int:
         try:
-            return await self._storage.version()
-        finally:
-            self._read = None
+            async with asyncio.timeout(FRESH_SECONDS):
+                target = await self._storage.version()
+                if self._version < target:
+                    await self._catch_up(target)
+                return target
+        except TimeoutError:
+            raise Unavailable("the cache does not keep up with the store") from None
 
     async def _catch_up(self, target: int) -> None:
         try:

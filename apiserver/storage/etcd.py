@@ -29,7 +29,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,9 +36,10 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import grpc  # type: ignore[import-untyped]
-from etcd3aio._protobuf import Compare, RequestOp, TxnRequest, WatchCreateRequest, WatchRequest, WatchStub
+from etcd3aio._protobuf import Compare, KVStub, TxnRequest, WatchCreateRequest, WatchRequest, WatchStub
+from etcd3aio.base import TRANSIENT_CODES
 from etcd3aio.connections import ConnectionManager
-from etcd3aio.errors import EtcdConnectionError, EtcdError, EtcdTransientError
+from etcd3aio.errors import EtcdError
 from etcd3aio.kv import KVService, prefix_range_end
 
 from apiserver.storage.base import (
@@ -57,6 +57,7 @@ from apiserver.storage.base import (
     VersionMismatch,
     stamp,
 )
+from apiserver.storage.commit import BATCH_WRITES, GroupCommit, Write
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +65,7 @@ STRIDE = 1000  # versions per etcd revision
 WHOLE = STRIDE - 1  # the position that means "all of this revision"
 FIRST_POSITION = ord("0")  # the byte that stands for position 0
 
-BATCH_WRITES = 64  # writes per transaction; etcd's default limit is 128 operations
-BATCH_BYTES = 1 << 20  # and their bytes; etcd's default limit is 1.5 MiB a request
 VALUE_BYTES = 1_500_000  # the largest value
-BATCHES_IN_FLIGHT = 4  # at most; the second and later leave only when full
 PAGE_KEYS = 500  # keys per range read: a page of usual objects stays well below gRPC's 4 MiB
 
 ATTEMPT_SECONDS = 5.0  # one call to etcd
@@ -94,16 +92,6 @@ class TlsFiles:
     key: str = ""
 
 
-@dataclass(slots=True, eq=False)
-class _Write:
-    """One write waiting for its batch. `value` is None for a delete; `expected` 0 means the key must not exist."""
-
-    key: bytes
-    value: bytes | None
-    expected: int
-    outcome: asyncio.Future[tuple[int, bytes]]  # the version, and what is stored or was removed
-
-
 class EtcdStorage:
     """`Storage` on one etcd cluster, under one prefix. Make it with `open`."""
 
@@ -112,10 +100,11 @@ class EtcdStorage:
         self._channel = channel
         self._kv = KVService(channel)
         self._kv._initial_backoff_seconds, self._kv._max_backoff_seconds = first, longest
+        self._txn = KVStub(channel).Txn  # without the library's retries
         self._watches = WatchStub(channel)
         self._prefix = prefix.rstrip("/").encode()
         self._clock_key = self._prefix + b"/.minik/clock"  # ours: not an object, see `touch`
-        self._committer = _GroupCommit(self._kv)
+        self._committer = GroupCommit(self._send)
         self._compactor: asyncio.Task[None] | None = None
 
     @classmethod
@@ -163,6 +152,24 @@ class EtcdStorage:
         except _Lost as lost:
             self._tell_loser(key, expected, lost.kv)
         return Record(key, stamp(stored, version), version)
+
+    async def _send(self, batch: list[Write]) -> None:
+        """Give every write of a batch its outcome; see "Unknown outcomes" above."""
+        request = _request(batch)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + OUTAGE_SECONDS
+        pause, longest = BACKOFF_SECONDS
+        sent_before = False
+        while True:
+            try:
+                response = await self._txn(request, timeout=ATTEMPT_SECONDS)
+                return _settle(batch, response, sent_before=sent_before)
+            except grpc.aio.AioRpcError as error:
+                if error.code() not in TRANSIENT_CODES or loop.time() + pause > deadline:
+                    _raise(error)
+            sent_before = True
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)
 
     def _tell_loser(self, key: str, expected: int, kv: Any) -> NoReturn:
         if kv is None:
@@ -318,122 +325,39 @@ class _Lost(Exception):
         self.kv = kv
 
 
-class _GroupCommit:
-    """Collects writes into transactions. See the module.
-
-    A write that finds nothing under way leaves in this turn of the event loop, with whatever else arrived in it. Others
-    wait for the transaction to return, or to be enough to fill one: etcd would sync them to disk no sooner. So batches
-    grow with the load by themselves.
-    """
-
-    def __init__(self, kv: KVService) -> None:
-        self._kv = kv
-        self._queue: deque[_Write] = deque()
-        self._in_flight: set[asyncio.Task[None]] = set()
-        self._scheduled = False
-
-    async def write(self, key: bytes, value: bytes | None, expected: int) -> tuple[int, bytes]:
-        loop = asyncio.get_running_loop()
-        write = _Write(key, value, expected, loop.create_future())
-        self._queue.append(write)
-        if not self._scheduled and self._may_depart():
-            self._scheduled = True
-            loop.call_soon(self._depart)
-        return await write.outcome
-
-    def _may_depart(self) -> bool:
-        under_way = len(self._in_flight)
-        return under_way == 0 or (len(self._queue) >= BATCH_WRITES and under_way < BATCHES_IN_FLIGHT)
-
-    async def close(self) -> None:
-        """Let what is under way finish, refuse the rest."""
-        _fail(self._queue, Unavailable("the API server is stopping"))
-        self._queue.clear()
-        if self._in_flight:
-            await asyncio.wait(self._in_flight, timeout=OUTAGE_SECONDS)
-
-    def _depart(self) -> None:
-        self._scheduled = False
-        while self._queue and self._may_depart():
-            task = asyncio.create_task(self._commit(self._take()))
-            self._in_flight.add(task)
-            task.add_done_callback(self._returned)
-
-    def _returned(self, task: asyncio.Task[None]) -> None:
-        self._in_flight.discard(task)
-        self._depart()
-
-    def _take(self) -> list[_Write]:
-        """The next batch: oldest first, each key once, within etcd's limits."""
-        batch: list[_Write] = []
-        keys: set[bytes] = set()
-        again: list[_Write] = []
-        size = 0
-        while self._queue and len(batch) < BATCH_WRITES:
-            write = self._queue[0]
-            size += len(write.key) + len(write.value or b"")
-            if batch and size > BATCH_BYTES:
-                break
-            self._queue.popleft()
-            if write.outcome.done():  # its client has gone
-                continue
-            if write.key in keys:
-                again.append(write)
-            else:
-                batch.append(write)
-                keys.add(write.key)
-        self._queue.extendleft(reversed(again))
-        return batch
-
-    async def _commit(self, batch: list[_Write]) -> None:
-        operations = [_operation(write, position) for position, write in enumerate(batch)]
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + OUTAGE_SECONDS
-        pause, longest = BACKOFF_SECONDS
-        sent_before = False
-        while True:
-            try:
-                response = await self._kv.txn([], operations, timeout=ATTEMPT_SECONDS, max_attempts=1)
-                return _settle(batch, response, sent_before=sent_before)
-            except _UNKNOWN as error:
-                failure = Unavailable(f"etcd: {_brief(error)}")
-            except Exception as error:
-                return _fail(batch, _translated(error))
-            if loop.time() + pause > deadline:
-                _fail(batch, failure)
-                _fail(self._queue, failure)  # these were never sent, and would wait as long
-                self._queue.clear()
-                return None
-            sent_before = True
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, longest)
+def _request(batch: Sequence[Write]) -> Any:
+    """One transaction of nested ones. Built in place: protobuf copies a message that is put into another."""
+    request = TxnRequest()
+    for position, write in enumerate(batch):
+        _fill(request.success.add().request_txn, write, position)
+    return request
 
 
-def _operation(write: _Write, position: int) -> RequestOp:
+def _fill(transaction: Any, write: Write, position: int) -> None:
     """The nested transaction of one write."""
-    revision, expected_position = divmod(write.expected, STRIDE)
+    key, revision, expected_position = write.key, *divmod(write.expected, STRIDE)
     if write.expected and not revision:
         revision = -1  # 0 would mean that the key must not exist
-    compares = [Compare(result=Compare.EQUAL, target=Compare.MOD, key=write.key, mod_revision=revision)]
+    compare = transaction.compare.add()  # result EQUAL is the default
+    compare.target, compare.key, compare.mod_revision = Compare.MOD, key, revision
     if write.expected:
         byte = FIRST_POSITION + min(expected_position, BATCH_WRITES)  # etcd orders values as bytes
-        compares += [
-            Compare(result=Compare.GREATER, target=Compare.VALUE, key=write.key, value=bytes([byte])),
-            Compare(result=Compare.LESS, target=Compare.VALUE, key=write.key, value=bytes([byte + 1])),
-        ]
+        transaction.compare.add(result=Compare.GREATER, target=Compare.VALUE, key=key, value=bytes([byte]))
+        transaction.compare.add(result=Compare.LESS, target=Compare.VALUE, key=key, value=bytes([byte + 1]))
     if write.value is None:
-        change = RequestOp(request_delete_range={"key": write.key, "prev_kv": True})
+        deletion = transaction.success.add().request_delete_range
+        deletion.key, deletion.prev_kv = key, True
     else:
-        change = RequestOp(request_put={"key": write.key, "value": _stored(write.value, position)})
-    read = RequestOp(request_range={"key": write.key})
-    return RequestOp(request_txn=TxnRequest(compare=compares, success=[change], failure=[read]))
+        put = transaction.success.add().request_put
+        put.key, put.value = key, _stored(write.value, position)
+    transaction.failure.add().request_range.key = key
 
 
 def _stored(value: bytes, position: int) -> bytes:
     return b"%c%b" % (FIRST_POSITION + position, value)
 
 
-def _settle(batch: list[_Write], response: Any, *, sent_before: bool) -> None:
+def _settle(batch: list[Write], response: Any, *, sent_before: bool) -> None:
     """Tell every writer its outcome."""
     revision = response.header.revision * STRIDE
     last = -1
@@ -451,7 +375,7 @@ def _settle(batch: list[_Write], response: Any, *, sent_before: bool) -> None:
             write.outcome.set_result((revision + last, result.responses[0].response_delete_range.prev_kvs[0].value[1:]))
 
 
-def _settle_lost(write: _Write, position: int, result: Any, *, sent_before: bool) -> None:
+def _settle_lost(write: Write, position: int, result: Any, *, sent_before: bool) -> None:
     kvs = result.responses[0].response_range.kvs
     kv = kvs[0] if kvs else None
     if not sent_before:
@@ -462,16 +386,9 @@ def _settle_lost(write: _Write, position: int, result: Any, *, sent_before: bool
         write.outcome.set_exception(Unavailable("the outcome of the write is unknown: the connection to etcd broke"))
 
 
-def _fail(writes: Sequence[_Write] | deque[_Write], error: StorageError) -> None:
-    for write in writes:
-        if not write.outcome.done():
-            write.outcome.set_exception(error)
-
-
 # Errors
 
 _FAILURES = (EtcdError, grpc.RpcError, TimeoutError)
-_UNKNOWN = (EtcdConnectionError, EtcdTransientError, TimeoutError)  # gRPC's UNAVAILABLE and DEADLINE_EXCEEDED
 
 
 def _raise(error: Exception) -> NoReturn:

@@ -13,15 +13,23 @@ import contextlib
 import ctypes
 import os
 import select
+import shutil
+import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import dns.message
+import dns.query
+import dns.rcode
 import pytest
+from lightkube import Client, KubeConfig
 from lightkube.models.core_v1 import ServicePort, ServiceSpec
 from lightkube.models.discovery_v1 import Endpoint, EndpointConditions, EndpointPort
 from lightkube.models.meta_v1 import ObjectMeta
@@ -54,7 +62,7 @@ class Namespace:
         run("ip", "-n", self.name, *words)
 
     def sysctl(self, path: str, value: str) -> None:
-        self.inside(lambda: open(f"/proc/sys/{path}", "w").write(value))
+        self.inside(lambda: Path(f"/proc/sys/{path}").write_text(value))
 
     def shell(self, *words: str, input: str | None = None) -> str:
         return run("nsenter", f"--net=/run/netns/{self.name}", *words, input=input)
@@ -287,6 +295,7 @@ def test_a_service_without_endpoints_refuses_at_once(lab: Lab, protocol: str) ->
     kind = socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM
     ways = [(each, SERVICE_IP, 80) for each in clients(lab).values()] + [(lab.outside, NODE_IPS[1], NODE_PORT)]
     for client, address, number in ways:
+        print(client.name, address)
         # The node's own datagram is refused inside send(): EPERM, as with any local filter.
         with client.socket(kind) as sock, pytest.raises((ConnectionRefusedError, PermissionError)):
             sock.settimeout(5)
@@ -447,3 +456,206 @@ def test_the_longest_names_fit(lab: Lab) -> None:
     behind.metadata.namespace = "s" * 63
     lab.apply([web], [behind])
     assert lab.pods[0].ask(SERVICE_IP, 65535)
+
+
+class Control:
+    """An API server with its store in memory, and a proxy, both as processes of node 1."""
+
+    READY_SECONDS = 30.0
+
+    def __init__(self, lab: Lab, directory: Path) -> None:
+        self.node, self.directory = lab.nodes[1], directory
+        self.port = self.node.inside(free_port)
+        self.kubeconfig = directory / "kubeconfig"
+        self.kubeconfig.write_text(KUBECONFIG % self.port)
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.client: Client = self.node.inside(lambda: Client(KubeConfig.from_file(self.kubeconfig), trust_env=False))
+
+    def start(self, module: str, *options: str) -> None:
+        command = ["nsenter", f"--net=/run/netns/{self.node.name}", sys.executable, "-m", module, *options]
+        with (self.directory / f"{module}.log").open("ab") as log:
+            self.processes[module] = subprocess.Popen(command, stderr=log, stdout=log)
+
+    def start_apiserver(self) -> None:
+        self.start("apiserver", "--bind-address", "127.0.0.1", "--secure-port", str(self.port))
+        self.wait(lambda: self.http_get(self.port, "/readyz")[0] == 200)
+
+    def start_proxy(self) -> None:
+        options = ["--hostname-override", "node-1", "--upstream-dns", ""]
+        self.start("proxy", "--kubeconfig", str(self.kubeconfig), "--healthz-bind-address", "127.0.0.1:10256", *options)
+
+    def wait_proxy(self) -> None:
+        self.wait(lambda: self.http_get(10256, "/healthz")[0] == 200)
+
+    def http_get(self, port: int, path: str) -> tuple[int, str]:
+        """Status and body; status 0 if nobody answers."""
+        with self.node.socket() as sock, contextlib.suppress(OSError, IndexError, ValueError):
+            sock.settimeout(5)
+            sock.connect(("127.0.0.1", port))
+            sock.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+            answer = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
+            return int(answer.split()[1]), answer.partition("\r\n\r\n")[2]
+        return 0, ""
+
+    def wait(self, holds: Callable[[], Any]) -> None:
+        deadline = time.monotonic() + self.READY_SECONDS
+        while not holds():
+            for module, process in self.processes.items():
+                assert process.poll() is None, (self.directory / f"{module}.log").read_text()
+            assert time.monotonic() < deadline, "".join(each.read_text() for each in self.directory.glob("*.log"))
+            time.sleep(0.01)
+
+    def end(self, module: str, number: signal.Signals = signal.SIGTERM) -> int:
+        process = self.processes.pop(module)
+        process.send_signal(number)
+        return process.wait()
+
+    def call(self, work: Callable[[Client], Any]) -> Any:
+        return self.node.inside(lambda: work(self.client))
+
+
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+clusters: [{name: test, cluster: {server: "http://127.0.0.1:%d"}}]
+users: [{name: test, user: {}}]
+contexts: [{name: test, context: {cluster: test, user: test}}]
+current-context: test
+"""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.fixture
+def control(lab: Lab, tmp_path: Path) -> Iterator[Control]:
+    control = Control(lab, tmp_path)
+    try:
+        control.start_apiserver()
+        control.start_proxy()
+        control.wait_proxy()
+        yield control
+    finally:
+        for module in list(control.processes):
+            control.end(module, signal.SIGKILL)
+        lab.nodes[1].inside(lambda: link.ensure(service_cidr="10.96.0.0/16", dns_ip="10.96.0.10"))
+
+
+def served_by(lab: Lab, control: Control, pods: list[Pod]) -> None:
+    """Wait until connections go to exactly these pods."""
+
+    def holds() -> bool:
+        with contextlib.suppress(OSError):
+            return {lab.nodes[1].ask(SERVICE_IP) for _ in pods} == {pod.pod for pod in pods}
+        return False
+
+    control.wait(holds)
+
+
+def test_the_proxy_follows_the_api_server_and_survives_being_killed(lab: Lab, control: Control) -> None:
+    control.call(lambda client: client.create(service()))
+    stored = control.call(lambda client: client.create(endpoints(lab.pods[:2])))
+    served_by(lab, control, lab.pods[:2])
+
+    control.end("proxy", signal.SIGKILL)
+    assert lab.pods[0].ask(SERVICE_IP), "the rules are the kernel's, not the process's"
+    stored.endpoints = endpoints(lab.pods[:4]).endpoints
+    control.call(lambda client: client.replace(stored))
+    stop, failures = threading.Event(), []
+
+    def ask() -> None:
+        while not stop.is_set():
+            try:
+                lab.nodes[1].ask(SERVICE_IP)
+            except OSError as error:
+                failures.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        control.start_proxy()
+        control.wait_proxy()
+        served_by(lab, control, lab.pods[:4])
+    finally:
+        stop.set()
+        thread.join()
+    assert not failures
+
+    control.end("apiserver", signal.SIGKILL)
+    assert lab.nodes[1].ask(SERVICE_IP)
+    assert control.http_get(10256, "/healthz")[0] == 200
+    assert control.end("proxy") == 0, "SIGTERM is a clean stop"
+    assert lab.nodes[1].ask(SERVICE_IP)
+
+    control.start("proxy", "--cleanup")
+    assert control.processes.pop("proxy").wait() == 0
+    assert "minik-proxy" not in lab.nodes[1].shell("nft", "list", "tables")
+    assert "minik-svc" not in lab.nodes[1].shell("ip", "link")
+
+
+def test_a_pod_finds_services_by_name(lab: Lab, control: Control) -> None:
+    pod = lab.pods[0]
+
+    def ask(name: str) -> dns.message.Message:
+        with pod.socket(socket.SOCK_DGRAM) as sock:
+            return dns.query.udp(dns.message.make_query(name, "A"), "10.96.0.10", timeout=5, sock=nonblocking(sock))
+
+    assert ask("web.default.svc.cluster.local").rcode() == dns.rcode.NXDOMAIN
+    control.call(lambda client: client.create(service()))
+    control.wait(lambda: ask("web.default.svc.cluster.local").answer)
+    assert ask("web.default.svc.cluster.local").answer[0][0].to_text() == SERVICE_IP
+    assert ask("kubernetes.default.svc.cluster.local").answer[0][0].to_text() == "10.96.0.1"
+    assert ask("example.com").rcode() == dns.rcode.SERVFAIL
+
+
+def nonblocking(sock: socket.socket) -> socket.socket:
+    sock.setblocking(False)
+    return sock
+
+
+@pytest.mark.skipif(shutil.which("busybox") is None, reason="needs busybox")
+def test_busybox_in_a_pod_resolves_with_its_search_domains(lab: Lab, control: Control, tmp_path: Path) -> None:
+    """What a shell in a container does: wget and nslookup, ndots:5, nothing but a short name."""
+    control.call(lambda client: client.create(service()))
+    control.call(lambda client: client.create(endpoints(lab.pods[4:5])))
+    served_by(lab, control, lab.pods[4:5])
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www" / "index.html").write_text("hello from a pod")
+    web = endpoints(lab.pods[4:5])
+    web.ports[0].port = 8000
+    control.call(lambda client: client.replace(web))
+    resolv = tmp_path / "resolv.conf"
+    resolv.write_text(
+        "search default.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n"
+    )
+
+    def in_pod(command: str) -> str:
+        mounted = f"mount --bind {resolv} /etc/resolv.conf && {command}"
+        return lab.pods[0].shell("unshare", "--mount", "sh", "-c", mounted)
+
+    server = ["nsenter", f"--net=/run/netns/{lab.pods[4].name}", "busybox", "httpd", "-f", "-p", "8000"]
+    httpd = subprocess.Popen([*server, "-h", str(tmp_path / "www")])
+    try:
+        control.wait(lambda: control.node.inside(lambda: reachable(lab.pods[4].address, 8000)))
+        control.wait(lambda: lab.nodes[1].inside(lambda: http_text(SERVICE_IP)) == "hello from a pod")
+        for name in ("web", "web.default", "web.default.svc.cluster.local"):
+            assert in_pod(f"busybox wget -q -O- http://{name}/") == "hello from a pod", name
+        assert SERVICE_IP in in_pod("busybox nslookup web.default.svc.cluster.local")
+    finally:
+        httpd.kill()
+        httpd.wait()
+
+
+def reachable(address: str, port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=5):
+        return True
+    return False
+
+
+def http_text(address: str) -> str:
+    with contextlib.suppress(OSError), socket.create_connection((address, 80), timeout=5) as sock:
+        sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        return b"".join(iter(lambda: sock.recv(65536), b"")).decode().partition("\r\n\r\n")[2]
+    return ""

@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import json
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+import grpc
 import pytest
 
 from apiserver.storage import etcd as etcd_module
@@ -136,6 +137,77 @@ async def test_updates_and_deletes_across_a_crash_are_told_once(etcd: EtcdProces
 
 async def last_version(storage: EtcdStorage) -> int:
     return (await storage.create("/pods/default/last", obj("last"))).version
+
+
+def lose_next_answer(storage: EtcdStorage, meanwhile: Callable[[], Awaitable[object]] | None = None) -> None:
+    """The next transaction is carried out, and then the connection breaks before the answer."""
+    real = storage._txn
+
+    async def txn(*arguments: Any, **options: Any) -> Any:
+        await real(*arguments, **options)
+        storage._txn = real
+        if meanwhile:
+            await meanwhile()
+        raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata())
+
+    storage._txn = txn
+
+
+async def test_a_write_whose_answer_was_lost_is_recognised(storage: EtcdStorage) -> None:
+    start = await storage.version()
+    lose_next_answer(storage)
+    created = await storage.create("/pods/default/a", obj("a"))
+    lose_next_answer(storage)
+    updated = await storage.update(created.key, obj("a", n=1), expected=created.version)
+    assert await storage.get(created.key) == updated
+    events = await Listener(storage, start).until(updated.version)
+    assert [event.record for event in events] == [created, updated]
+
+
+async def test_a_lost_answer_leaves_an_overtaken_write_and_a_deletion_unknown(
+    etcd: EtcdProcess, storage: EtcdStorage
+) -> None:
+    other = await EtcdStorage.open([etcd.url], compact_seconds=0)
+
+    async def overtake() -> None:
+        current = await other.get("/pods/default/a")
+        assert current is not None
+        await other.update(current.key, obj("a", by="another"), expected=current.version)
+
+    lose_next_answer(storage, overtake)
+    with pytest.raises(Unavailable):
+        await storage.create("/pods/default/a", obj("a"))
+    current = await storage.get("/pods/default/a")
+    assert current is not None and b"another" in current.value
+    lose_next_answer(storage)
+    with pytest.raises(Unavailable):
+        await storage.delete(current.key, expected=current.version)
+    assert await storage.get(current.key) is None
+    await other.close()
+
+
+async def test_a_loser_whose_answer_was_lost_changes_nothing(storage: EtcdStorage) -> None:
+    first = await storage.create("/pods/default/a", obj("a"))
+    lose_next_answer(storage)
+    with pytest.raises(Unavailable):
+        await storage.create(first.key, obj("b"))
+    assert await storage.get(first.key) == first
+
+
+async def test_writes_wait_for_a_frozen_etcd_and_happen_once(
+    etcd: EtcdProcess, storage: EtcdStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = await storage.version()
+    monkeypatch.setattr(etcd_module, "ATTEMPT_SECONDS", 0.3)
+    etcd.pause()
+    writes = asyncio.gather(*(storage.create(f"/pods/default/{i}", obj(str(i))) for i in range(20)))
+    await asyncio.sleep(0.7)  # long enough for an attempt to time out
+    etcd.resume()
+    records = await writes
+    events = await Listener(storage, start).until(max(record.version for record in records))
+    assert sorted((event.record for event in events), key=lambda r: r.version) == sorted(
+        records, key=lambda r: r.version
+    )
 
 
 async def test_a_store_that_stays_away_is_unavailable(

@@ -1,0 +1,97 @@
+"""The objects every cluster has: the first namespaces, and the Service `kubernetes` with its endpoints.
+
+Interface: `await create_boot_objects(api)`. Running it again changes nothing but a stale address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from lightkube.models.core_v1 import ServicePort, ServiceSpec
+from lightkube.models.discovery_v1 import Endpoint, EndpointConditions, EndpointPort
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.core_v1 import Namespace, Service
+from lightkube.resources.discovery_v1 import EndpointSlice
+
+from api.errors import AlreadyExists, ApiStatusError
+from apiserver.backend import Config
+from apiserver.resources import ResourceApi
+from apiserver.storage.base import StorageError
+
+log = logging.getLogger(__name__)
+
+NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+RETRY_SECONDS = 0.5
+
+
+async def keep_trying(step: Callable[[], Awaitable[None]]) -> None:
+    """Until the store is there."""
+    while True:
+        try:
+            await step()
+            return
+        except (StorageError, ApiStatusError) as error:
+            log.warning("cannot create the first objects yet: %s", error)
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+async def create_boot_objects(api: ResourceApi) -> None:
+    """Raises storage errors and ApiStatusError; see `keep_trying`."""
+    await api.backend.cache.ready()
+    for name in NAMESPACES:
+        await _ensure(api, "namespaces", "", Namespace(metadata=ObjectMeta(name=name)))
+    await _ensure(api, "services", "default", kubernetes_service(api.backend.config))
+    await _endpoints(api)
+    api.backend.booted = True
+
+
+async def _ensure(api: ResourceApi, resource: str, namespace: str, obj: Namespace | Service | EndpointSlice) -> None:
+    assert obj.metadata is not None and obj.metadata.name is not None
+    if await api.backend.find(resource, namespace, obj.metadata.name) is None:
+        try:
+            await api.stores[resource].create(obj, namespace=namespace)
+        except AlreadyExists:
+            pass  # another API server was quicker
+
+
+def kubernetes_service(config: Config) -> Service:
+    return Service(
+        metadata=ObjectMeta(
+            name="kubernetes", namespace="default", labels={"component": "apiserver", "provider": "kubernetes"}
+        ),
+        spec=ServiceSpec(
+            clusterIP=str(config.service_network[1]),
+            type="ClusterIP",
+            ports=[ServicePort(name="https", port=443, targetPort=config.secure_port, protocol="TCP")],
+        ),
+    )
+
+
+def kubernetes_endpoints(config: Config) -> EndpointSlice:
+    return EndpointSlice(
+        metadata=ObjectMeta(
+            name="kubernetes", namespace="default", labels={"kubernetes.io/service-name": "kubernetes"}
+        ),
+        addressType="IPv4",
+        endpoints=[Endpoint(addresses=[config.advertise_address], conditions=EndpointConditions(ready=True))],
+        ports=[EndpointPort(name="https", port=config.secure_port, protocol="TCP")],
+    )
+
+
+async def _endpoints(api: ResourceApi) -> None:
+    """The slice names this server's address. With several servers on one etcd, every address stays in it."""
+    resource = "endpointslices.discovery.k8s.io"
+    wanted = kubernetes_endpoints(api.backend.config)
+    await _ensure(api, resource, "default", wanted)
+    address, ports = api.backend.config.advertise_address, wanted.ports
+
+    def change(old: EndpointSlice, current: object) -> EndpointSlice:
+        present = [each for each in old.endpoints if old.ports == ports]
+        if not any(address in each.addresses for each in present):
+            present.append(Endpoint(addresses=[address], conditions=EndpointConditions(ready=True)))
+        old.endpoints, old.ports = present, ports
+        return old
+
+    await api.stores[resource].update("default", "kubernetes", change)

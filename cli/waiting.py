@@ -1,0 +1,93 @@
+"""Waiting for the world to become something: by list and watch with a deadline, never by asking again and again.
+
+    wait_for(cluster, kind, name, holds, ...)    until `holds(object or None)`
+    until_gone(...)                              until an object is deleted
+Raises errors.CliError when the deadline passes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+from cli.cluster import Cluster, Object
+from cli.discovery import Kind
+from cli.errors import CliError, StatusError, not_found
+
+SLICE_SECONDS = 30
+"""A watch without an end in sight is asked for in pieces of this length, so that a deadline is never missed by more."""
+
+
+def seconds(text: str) -> float:
+    """A duration option. Raises CliError."""
+    from api.durations import parse_duration
+
+    try:
+        value = parse_duration(text.removeprefix("-"))
+    except ValueError as error:
+        raise CliError(str(error)) from None
+    return -value if text.startswith("-") else value
+
+
+def deadline(timeout: str) -> float:
+    """The moment (time.monotonic) a wait ends; "0s" means never."""
+    value = seconds(timeout)
+    return time.monotonic() + value if value > 0 else math.inf
+
+
+def wait_for(
+    cluster: Cluster,
+    kind: Kind,
+    name: str,
+    holds: Callable[[Object | None], bool],
+    *,
+    namespace: str | None = None,
+    ends: float = math.inf,
+    message: str = "timed out waiting for the condition",
+) -> Object | None:
+    """Follow one object until `holds` of it (None: it is not there). Returns what held."""
+    selector = f"metadata.name={name}"
+    while True:
+        listing = cluster.list(kind, namespace=namespace, fieldSelector=selector)
+        items = listing.get("items") or []
+        current = items[0] if items else None
+        if holds(current):
+            return current
+        version = listing["metadata"]["resourceVersion"]
+        try:
+            while True:
+                left = ends - time.monotonic()
+                if left <= 0:
+                    raise CliError(message)
+                span = str(max(1, math.ceil(min(left, SLICE_SECONDS))))
+                events = cluster.watch_once(
+                    kind, version=version, namespace=namespace, fieldSelector=selector, timeoutSeconds=span
+                )
+                for type_, obj in events:
+                    version = obj["metadata"]["resourceVersion"]
+                    current = None if type_ == "DELETED" else obj
+                    if type_ != "BOOKMARK" and holds(current):
+                        return current
+                    if time.monotonic() > ends:
+                        break
+        except StatusError as error:
+            if error.reason not in ("Expired", "Gone"):
+                raise
+
+
+def until_gone(cluster: Cluster, kind: Kind, name: str, *, namespace: str, uid: str, ends: float = math.inf) -> None:
+    """Wait until this very object is deleted; a new one of the same name counts as gone."""
+
+    def gone(obj: Object | None) -> bool:
+        return obj is None or (bool(uid) and obj["metadata"].get("uid") != uid)
+
+    message = f"timed out waiting for the condition on {kind.plural}/{name}"
+    wait_for(cluster, kind, name, gone, namespace=namespace, ends=ends, message=message)
+
+
+def existing(obj: Object | None, kind: Kind, name: str) -> Object:
+    """The object, or the server's own NotFound when it has gone while somebody waited for it."""
+    if obj is None:
+        raise not_found(kind.qualified, name)
+    return obj

@@ -1,0 +1,215 @@
+"""The loop: pods and nodes in by watch, decisions in memory, bindings out concurrently.
+
+Invariants
+- Deciding never waits: between a look at the snapshot and the decision no event comes in, so none can be missed.
+- A decided pod is *assumed* on its node at once and forgotten when its binding fails, so the next decision sees the
+  room as it will be.
+- The API server has the last word: it binds a pod once, whoever asks. A second scheduler wastes work, nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+import httpx2
+from lightkube import ApiError, AsyncClient
+from lightkube.models.core_v1 import PodCondition
+from lightkube.resources.core_v1 import Node, Pod
+from lightkube.types import PatchType
+
+from api import kinds, meta, pods
+from client import rest
+from client.events import EventRecorder
+from client.informer import Informer
+from scheduler import filters
+from scheduler.facts import ClassBook, PodFacts
+from scheduler.queue import SchedulingQueue
+from scheduler.ranking import Rankings
+from scheduler.snapshot import Snapshot
+
+DEFAULT_SCHEDULER = "default-scheduler"
+CONCURRENT_WRITES = 64
+"""Bindings and status patches under way at a time."""
+BREATH = 32
+"""Decisions in a row before other work gets its turn."""
+
+ERRORS = (ApiError, httpx2.HTTPError, OSError)
+
+log = logging.getLogger("scheduler")
+
+
+class Scheduler:
+    """Places the pods whose schedulerName is `name`."""
+
+    def __init__(self, client: AsyncClient, *, name: str = DEFAULT_SCHEDULER) -> None:
+        self._client = client
+        self._name = name
+        self._recorder = EventRecorder(client, name)
+        self._classes = ClassBook()
+        self._queue = SchedulingQueue()
+        self._snapshot = Snapshot()
+        self._rankings = Rankings(self._snapshot)
+        self._writes = asyncio.Semaphore(CONCURRENT_WRITES)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._nodes = Informer(client, Node)
+        self._pods = Informer(client, Pod)
+        self._nodes.on_change(self._node_changed)
+        self._pods.on_change(self._pod_changed)
+
+    async def run(self) -> None:
+        """Schedule until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._nodes.run())
+            group.create_task(self._pods.run())
+            group.create_task(self._recorder.run())
+            await self._nodes.wait_synced()
+            await self._pods.wait_synced()
+            log.info("scheduling onto %d nodes", self._snapshot.known_nodes)
+            await self._schedule_forever()
+
+    # What changed
+
+    def _node_changed(self, old: Node | None, new: Node | None) -> None:
+        if new is None:
+            if old is not None:
+                self._snapshot.remove_node(meta.name(old))
+        elif self._snapshot.put_node(new):
+            self._room_on(meta.name(new))
+
+    def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
+        if old is not None and (new is None or meta.uid(new) != meta.uid(old)):
+            self._pod_left(old)
+        if new is None:
+            return
+        if pods.is_terminal(new):
+            self._pod_left(new)
+        elif pods.node_name(new):
+            self._queue.delete(meta.key(new))
+            self._pod_runs(new)
+        elif self._is_ours(new):
+            spec = new.spec
+            self._queue.add(meta.key(new), self._classes.facts_of(new), priority=(spec and spec.priority) or 0)
+        else:
+            self._queue.delete(meta.key(new))
+
+    def _pod_left(self, pod: Pod) -> None:
+        self._queue.delete(meta.key(pod))
+        node = self._snapshot.remove_pod(meta.uid(pod))
+        if node is not None:
+            self._room_on(node)
+
+    def _pod_runs(self, pod: Pod) -> None:
+        """Take in where the API says the pod is; its former place and smaller requests may leave room."""
+        before = self._snapshot.placement(meta.uid(pod))
+        facts = self._classes.facts_of(pod)
+        self._snapshot.put_pod(meta.uid(pod), pods.node_name(pod), facts)
+        if before is not None and (before.node != pods.node_name(pod) or before.facts is not facts):
+            self._room_on(before.node)
+
+    def _room_on(self, node: str) -> None:
+        info = self._snapshot.nodes.get(node)
+        if info is not None and info.known:
+            self._queue.move(lambda facts: not filters.verdict(facts, info))
+
+    def _is_ours(self, pod: Pod) -> bool:
+        spec = pod.spec
+        if spec is None or meta.is_terminating(pod) or spec.schedulingGates:
+            return False
+        return (spec.schedulerName or DEFAULT_SCHEDULER) == self._name
+
+    # Deciding
+
+    async def _schedule_forever(self) -> None:
+        decided = 0
+        while True:
+            async with self._writes:  # no decision without a free hand to carry it out
+                key = await self._queue.pop()
+                self._schedule(key)
+            decided += 1
+            if decided % BREATH == 0:
+                await asyncio.sleep(0)
+
+    def _schedule(self, key: str) -> None:
+        """Decide about one pod."""
+        pod = self._pods.get(key)
+        if pod is None or pods.node_name(pod) or not self._is_ours(pod):
+            self._queue.delete(key)
+            return
+        facts = self._classes.facts_of(pod)
+        ranking = self._rankings.of(facts)
+        node = ranking.best()
+        if node is None:
+            self._queue.put_unschedulable(key)
+            self._report_unschedulable(pod, ranking.explain())
+            return
+        self._snapshot.put_pod(meta.uid(pod), node, facts, assumed=True)
+        self._start(self._bind(pod, node, facts))
+
+    # Carrying out
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(self._with_permit(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _with_permit(self, work: Coroutine[Any, Any, None]) -> None:
+        async with self._writes:
+            await work
+
+    async def _bind(self, pod: Pod, node: str, facts: PodFacts) -> None:
+        binding = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": meta.name(pod), "namespace": meta.namespace(pod), "uid": meta.uid(pod)},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+        }
+        path = kinds.by_resource(Pod).path(meta.namespace(pod), meta.name(pod)) + "/binding"
+        try:
+            await rest.request(self._client, "POST", path, body=binding)
+        except ERRORS as error:
+            self._binding_failed(pod, node, error)
+        else:
+            self._recorder.event(pod, "Normal", "Scheduled", f"Successfully assigned {meta.key(pod)} to {node}")
+
+    def _binding_failed(self, pod: Pod, node: str, error: Exception) -> None:
+        """Give the room back and try again later, unless the watch says that there is nothing left to do."""
+        text = str(error) or type(error).__name__
+        log.info("%s: not bound to %s: %s", meta.key(pod), node, text)
+        self._snapshot.forget(meta.uid(pod))
+        self._room_on(node)
+        present = self._pods.get(meta.key(pod))
+        if present is None or meta.uid(present) != meta.uid(pod) or pods.node_name(present):
+            return
+        self._queue.back_off(meta.key(pod))
+        if not (isinstance(error, ApiError) and error.status.code in (404, 409)):
+            self._recorder.event(pod, "Warning", "FailedScheduling", f"binding rejected: {text}")
+
+    def _report_unschedulable(self, pod: Pod, message: str) -> None:
+        """Say why in the pod's status and in an event, once per message."""
+        conditions = pod.status.conditions if pod.status else None
+        known = meta.get_condition(conditions, "PodScheduled")
+        if known is not None and (known.status, known.message) == ("False", message):
+            return
+        log.info("%s: %s", meta.key(pod), message)
+        self._recorder.event(pod, "Warning", "FailedScheduling", message)
+        condition = PodCondition(
+            type="PodScheduled",
+            status="False",
+            reason="Unschedulable",
+            message=message,
+            lastTransitionTime=known.lastTransitionTime if known and known.status == "False" else meta.now(),
+        )
+        self._start(self._write_condition(pod, condition))
+
+    async def _write_condition(self, pod: Pod, condition: PodCondition) -> None:
+        # The uid keeps the condition off another pod that has taken the name meanwhile.
+        patch = {"metadata": {"uid": meta.uid(pod)}, "status": {"conditions": [condition.to_dict()]}}
+        try:
+            await self._client.patch(
+                Pod.Status, meta.name(pod), patch, namespace=meta.namespace(pod), patch_type=PatchType.STRATEGIC
+            )
+        except ERRORS as error:
+            log.info("%s: condition not written: %s", meta.key(pod), str(error) or type(error).__name__)

@@ -1,0 +1,126 @@
+# Shared by scripts/up, down and test: becoming root, apt packages, the Python environment.
+# Sourced, not run; the caller has set -euo pipefail and stands in the checkout.
+
+say() { printf '%s\n' "$*"; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# Networks, mounts and engines need root: start again under sudo, keeping what the caller's shell says about itself.
+become_root() {
+    [ "$(id -u)" -eq 0 ] && return
+    command -v sudo > /dev/null || die "this needs root and there is no sudo; run it as root"
+    exec sudo --preserve-env=KUBECONFIG,CI,TERM,NO_COLOR,PYTHON "$@"
+}
+
+has() { command -v "$1" > /dev/null 2>&1; }
+
+has_static_busybox() {
+    has busybox && ldd "$(command -v busybox)" 2>&1 | grep -q 'not a dynamic executable'
+}
+
+python_ok() {
+    has "$1" && "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null
+}
+
+# The Python to use: $PYTHON, or the first that is new enough. Empty if there is none.
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11; do
+        if python_ok "$candidate"; then
+            command -v "$candidate"
+            return
+        fi
+    done
+}
+
+# Names of the apt packages this machine lacks, judged by what they provide (docker-ce has a dockerd, too).
+missing_packages() {
+    local python
+    has dockerd || say docker.io
+    has etcd || say etcd-server
+    has nft || say nftables
+    has ip || say iproute2
+    has unshare || say util-linux
+    has_static_busybox || say busybox-static
+    if [ -d /sys/module/apparmor ] && ! has apparmor_parser; then
+        say apparmor # where the kernel has AppArmor, Docker cannot start containers without its parser
+    fi
+    python=$(find_python)
+    if [ -z "$python" ]; then
+        say python3-venv
+        # Ubuntu 22.04 has a newer Python beside its own.
+        if has apt-cache && ! apt_python_ok; then say python3.11-venv; fi
+    elif ! "$python" -c 'import ensurepip, venv' 2> /dev/null; then
+        case $python in
+            */python3) say python3-venv ;;
+            *) say "$(basename "$python")-venv" ;;
+        esac
+    fi
+}
+
+apt_python_ok() {
+    local version
+    version=$(apt-cache policy python3 | sed -n 's/ *Candidate: *//p')
+    [ -n "$version" ] && dpkg --compare-versions "$version" ge 3.11
+}
+
+# Install what is missing. Nothing that is running is disturbed, and no service is started by the installation:
+# the lab brings its own engines and etcd, on sockets and ports of their own.
+install_packages() {
+    local packages policy=/usr/sbin/policy-rc.d
+    mapfile -t packages < <(missing_packages)
+    [ ${#packages[@]} -eq 0 ] && return
+    has apt-get || die "please install: ${packages[*]} (no apt-get here)"
+    say "Installing ${packages[*]}"
+    if [ ! -e $policy ]; then
+        trap "rm -f $policy" EXIT
+        printf '#!/bin/sh\nexit 101\n' > $policy
+        chmod 755 $policy
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq < /dev/null || say "apt-get update failed; trying with the package lists that are there"
+    mapfile -t packages < <(missing_packages) # the lists may have changed which Python there is
+    apt-get install -qq -y --no-install-recommends "${packages[@]}" < /dev/null > /tmp/minik-apt.log 2>&1 || {
+        tail -n 5 /tmp/minik-apt.log >&2
+        die "apt-get could not install ${packages[*]}; the whole story is in /tmp/minik-apt.log"
+    }
+    rm -f /tmp/minik-apt.log
+    if [ "$(trap -p EXIT)" = "trap -- 'rm -f $policy' EXIT" ]; then
+        rm -f $policy
+        trap - EXIT
+    fi
+}
+
+# Make .venv hold exactly what the lock file says, and this checkout. Done before: nothing happens.
+ensure_venv() {
+    local lock=$1 python stamp wanted
+    python=$(find_python)
+    [ -n "$python" ] || die "minik needs Python 3.11 or newer; this machine has $(python3 --version 2>&1 || say none)"
+    stamp=.venv/.installed-$lock
+    wanted=$({ "$python" --version && pwd && cat "$lock" pyproject.toml; } | sha256sum)
+    [ -x .venv/bin/python ] && [ "$(cat "$stamp" 2> /dev/null)" = "$wanted" ] && return
+    say "Installing Python packages from $lock into .venv"
+    python_ok .venv/bin/python || "$python" -m venv --clear .venv
+    .venv/bin/python -m pip install --quiet --no-input --disable-pip-version-check --no-deps -r "$lock"
+    .venv/bin/python -m pip install --quiet --no-input --disable-pip-version-check --no-deps --no-build-isolation -e .
+    # Compiled once here, so that the first cluster starts as quickly as the second.
+    .venv/bin/python -m compileall -q api apiserver bootstrap cli client controllers kubelet lab proxy scheduler
+    say "$wanted" > "$stamp"
+}
+
+# Any shell has minikctl.
+LINK=/usr/local/bin/minikctl
+
+link_cli() {
+    local target
+    target=$(pwd)/.venv/bin/minikctl
+    if [ -e $LINK ] && [ ! -L $LINK ]; then
+        say "$LINK is a file of somebody else; use $target"
+    elif [ "$(readlink $LINK 2> /dev/null)" != "$target" ]; then
+        mkdir -p "$(dirname $LINK)"
+        ln -sfn "$target" $LINK
+    fi
+}
+
+unlink_cli() {
+    if [ -L $LINK ] && [ "$(readlink $LINK)" = "$(pwd)/.venv/bin/minikctl" ]; then rm -f $LINK; fi
+}
