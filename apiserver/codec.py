@@ -1,7 +1,7 @@
 """Bodies to objects and back: the edge where bytes become lightkube structs.
 
 Interface: `read_document` (bytes -> dict), `decode` (dict -> struct, with everything unknown or duplicate named),
-`encode` (struct -> the bytes that are stored).
+`encode_object` (struct -> the bytes that are stored).
 
 Invariants
 - One walk over the raw document drops nulls (Go reads them as absent), turns numbers into quantities where the
@@ -369,6 +369,21 @@ _encoder = msgspec.json.Encoder()
 def encode(obj: Any) -> bytes:
     """JSON of a struct or of plain data; absent fields are left out."""
     return _encoder.encode(obj)
+
+
+def encode_object(obj: Any) -> bytes:
+    """An API object with apiVersion, kind and metadata first, where the store and readers of JSON look for them.
+
+    Structs encode required fields first, so a Deployment's template would come before its own metadata.
+    """
+    api_version, kind, metadata = obj.apiVersion, obj.kind, obj.metadata
+    head = b'{"apiVersion":%b,"kind":%b,"metadata":%b' % tuple(map(_encoder.encode, (api_version, kind, metadata)))
+    obj.apiVersion = obj.kind = obj.metadata = None
+    try:
+        rest = _encoder.encode(obj)
+    finally:
+        obj.apiVersion, obj.kind, obj.metadata = api_version, kind, metadata
+    return head + (b"," + rest[1:] if len(rest) > 2 else b"}")
 
 
 def to_document(value: bytes) -> dict[str, Any]:

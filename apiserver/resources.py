@@ -139,6 +139,7 @@ class ResourceApi:
         decoded = self.decode(request, store.kind.resource)
         metadata = decoded.obj.metadata
         request.check_created((metadata and metadata.name) or "")
+        store.strategy.set_requester(decoded.obj, request.user)
         outcome = await store.create(
             decoded.obj, namespace=self.namespace(store, request), dry_run=request.dry_run
         )

@@ -78,7 +78,7 @@ class ObjectStore:
     def encode(self, obj: Any) -> bytes:
         """The bytes to store: without a resourceVersion, which the store stamps."""
         obj.metadata.resourceVersion = None
-        return codec.encode(obj)
+        return codec.encode_object(obj)
 
     # Create
 
@@ -219,11 +219,14 @@ class ObjectStore:
         if new.metadata is None:
             new.metadata = ObjectMeta()
         fixed, was = new.metadata, old.metadata
+        if fixed.uid and fixed.uid != was.uid:
+            why = f"Precondition failed: UID in precondition: {fixed.uid}, UID in object meta: {was.uid}"
+            raise Conflict.of(qualified=self.kind.qualified, name=was.name or "", why=why)
         fixed.creationTimestamp = was.creationTimestamp
         fixed.deletionTimestamp = was.deletionTimestamp
         fixed.deletionGracePeriodSeconds = was.deletionGracePeriodSeconds
         fixed.generation = was.generation
-        fixed.uid = fixed.uid or was.uid
+        fixed.uid = was.uid
         fixed.name = fixed.name or was.name
         fixed.generateName = was.generateName
         fixed.selfLink = None
@@ -272,6 +275,7 @@ class ObjectStore:
 
     async def _delete(self, current: Stored, options: DeleteOptions, *, dry_run: bool) -> Outcome | None:
         obj = self.decode(current.value)
+        admission.admit_delete(self.kind, obj)
         self._check_preconditions(current, obj.metadata, options)
         self._mark(obj, options)
         if self._is_finished(obj):

@@ -25,7 +25,6 @@ from lightkube.resources.core_v1 import Namespace, Pod
 from world import World, deployment, ready_pods
 
 from api import pods
-from bootstrap import supervisor
 from lab.cluster import Lab
 
 SERIAL_PODS = 10
@@ -89,11 +88,8 @@ def bench_node(world: World) -> None:
 
 def bench_idle(world: World) -> None:
     """PSS counts shared pages once among all who share them; CPU is user + system time of the process."""
-    processes = {
-        f"{child.name} on {host.name}": child.pid
-        for host in world.lab.status()
-        for child in supervisor.status(world.lab.supervisor_directory(host.name))
-    }
+    hosts = [host.name for host in world.lab.status()]
+    processes = {f"{name} on {host}": pid for host in hosts for name, pid in world.processes(host).items()}
     before = {name: _cpu_seconds(pid) for name, pid in processes.items()}
     time.sleep(IDLE_SECONDS)
     total = 0.0
@@ -126,7 +122,7 @@ def main() -> None:
     lab.down()
     try:
         start = time.monotonic()
-        lab.up(nodes=3, kubeconfig=False)
+        lab.up(nodes=3, kubeconfigs=())
         report("from nothing to three Ready nodes", f"{time.monotonic() - start:.2f} s")
         world = World(lab)
         world.deploy("sample", replicas=3, node_port=31901)

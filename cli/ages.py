@@ -1,4 +1,4 @@
-"""Points in time and how long ago they are, as Kubernetes prints them: `42s`, `5m30s`, `3h`, `2d`. Pure but for now()."""
+"""Points in time, and how long ago they are as Kubernetes prints it: `42s`, `5m30s`, `3h`, `2d`."""
 
 from __future__ import annotations
 

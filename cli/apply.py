@@ -22,6 +22,8 @@ ATTEMPTS = 5
 VALIDATION = {"true": "Strict", "strict": "Strict", "warn": "Warn", "false": "Ignore", "ignore": "Ignore"}
 DRY_RUN_NOTES = {"none": "", "client": " (dry run)", "server": " (server dry run)"}
 
+TABLE_FORMAT = printers.Format()
+
 Filename = Annotated[
     list[str] | None, typer.Option("--filename", "-f", help="File, folder, URL, or - for standard input.")
 ]
@@ -38,7 +40,7 @@ class Write:
 
     dry_run: str = "none"
     validation: str = "Strict"
-    form: printers.Format = printers.Format()
+    form: printers.Format = TABLE_FORMAT
     manager: str = FIELD_MANAGER
 
     @property

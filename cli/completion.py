@@ -13,7 +13,7 @@ def resources(ctx: typer.Context, args: list[str], incomplete: str) -> list[str]
     return list(_quietly(_resources, ctx, incomplete))
 
 
-def deployments(ctx: typer.Context, args: list[str], incomplete: str) -> list[str]:
+def scalable(ctx: typer.Context, args: list[str], incomplete: str) -> list[str]:
     return list(_quietly(_names_of, "deployments", incomplete))
 
 

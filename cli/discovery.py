@@ -64,7 +64,7 @@ class Kinds:
         self.rows = list(rows)
 
     def by_name(self, name: str) -> Kind | None:
-        """The kind a person means by a plural, singular or short name, or a Kind; `.group` or `.version.group` may follow."""
+        """The kind meant by a plural, singular or short name or a Kind; `.group` or `.version.group` may follow."""
         wanted, _, rest = name.lower().partition(".")
         candidates = [each for each in self.rows if not rest or rest in (each.group, f"{each.version}.{each.group}")]
         by_full = (each for each in candidates if wanted in (each.plural, each.singular, each.kind.lower()))

@@ -1,7 +1,7 @@
 """YAML and JSON as kubectl reads and writes them.
 
-YAML here is what Kubernetes' own reader makes of it, not what PyYAML would: dates and times of day stay strings, `1e3` is
-a number, a key given twice is an error. Written YAML has sorted keys and Kubernetes' quoting. Pure.
+YAML here is what Kubernetes' own reader makes of it, not what PyYAML would: dates and times of day stay strings,
+`1e3` is a number, a key given twice is an error. Written YAML has sorted keys and Kubernetes' quoting. Pure.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from yaml.constructor import ConstructorError
@@ -26,7 +26,7 @@ _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\
 class Loader(_BaseLoader):  # type: ignore[misc]
     """Reads scalars by the rules of Kubernetes' YAML library."""
 
-    yaml_implicit_resolvers = {
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
         first: [(tag, pattern) for tag, pattern in entries if tag.rpartition(":")[2] in ("bool", "null", "merge")]
         for first, entries in _BaseLoader.yaml_implicit_resolvers.items()
     }

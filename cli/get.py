@@ -16,10 +16,6 @@ from cli.discovery import Kind
 from cli.errors import CliError, StatusError, raise_failures
 from cli.tables import Columns, View
 
-Names = Annotated[
-    list[str], typer.Argument(metavar="KIND[,KIND...] [NAME...] | KIND/NAME...", autocompletion=completion.resources)
-]
-
 
 def get(
     resources: Annotated[
@@ -80,7 +76,8 @@ def get(
 
 def _nothing_named() -> list[Target]:
     raise CliError(
-        "You must specify the type of resource to get. Use `minikctl api-resources` for a complete list of supported resources."
+        "You must specify the type of resource to get. "
+        "Use `minikctl api-resources` for a complete list of supported resources."
     )
 
 
@@ -126,20 +123,18 @@ class Query:
 
 
 def _print_tables(query: Query, wanted: Sequence[Target], view: View, *, headers: bool, sort_by: str) -> None:
-    prefixed = len({target.kind for target in wanted}) > 1
-    printed = False
     params = {"includeObject": "Object"} if sort_by else {}
-    for target in wanted:
-        table = _merged(query.answers(target, accept=TABLE, **params))
-        if table is None or not table.get("rows"):
-            continue
+    found = [(target.kind, _merged(query.answers(target, accept=TABLE, **params))) for target in wanted]
+    answered = [(kind, table) for kind, table in found if table is not None]
+    prefixed = len({kind for kind, _ in answered}) > 1
+    filled = [(kind, table) for kind, table in answered if table.get("rows")]
+    for index, (kind, table) in enumerate(filled):
         if sort_by:
             table["rows"] = _sorted(table["rows"], sort_by, key=lambda row: row.get("object") or {})
-        if printed and headers:
+        if index and headers:
             print()
-        _print_table(table, _view_for(view, target.kind, prefixed=prefixed), headers=headers, columns=Columns())
-        printed = True
-    if not printed and not query.failures and not query.ignore_not_found:
+        _print_table(table, _view_for(view, kind, prefixed=prefixed), headers=headers, columns=Columns())
+    if not filled and not query.failures and not query.ignore_not_found:
         print(_nothing_found(query.cluster, wanted), file=sys.stderr)
     sys.stdout.flush()
     raise_failures(query.failures)
@@ -250,7 +245,6 @@ def _watch(
     params = dict(query.params)
     if target.names:
         params["fieldSelector"] = f"metadata.name={target.names[0]}"
-        query.answers(target, accept=JSON)
     show = _Rows(target.kind, form, _view_for(view, target.kind, prefixed=False), headers=headers, events=events)
     accept = TABLE if form.is_table else JSON
     if target.names:

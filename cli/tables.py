@@ -62,7 +62,7 @@ def rows(table: Mapping[str, Any], view: View) -> Iterable[list[str]]:
         cells = [_cell(row["cells"], index, column, view) for index, column in columns]
         if view.namespace:
             cells.insert(0, meta.get("namespace") or "")
-        cells += [labels.get(name, "<none>") for name in view.label_columns]
+        cells += [labels.get(name, "") for name in view.label_columns]
         if view.show_labels:
             cells.append(format_labels(labels))
         yield cells

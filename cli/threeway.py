@@ -167,7 +167,7 @@ def _keyed_lists(
 
 
 def _whole_list(field: str, wanted: Sequence[Any], here: Sequence[Any], path: Path) -> dict[str, Any]:
-    """A list whose key is not unique, such as one port over TCP and UDP, cannot be merged: it is replaced, if need be."""
+    """A list whose key is not unique (one port over TCP and UDP) cannot be merged: it is replaced, if need be."""
     same = len(wanted) == len(here) and not any(
         _maps({}, new, old, path, True) for new, old in zip(wanted, here, strict=True)
     )

@@ -176,26 +176,17 @@ class Rollout:
         """Paused, or scaled by the user: sizes change, templates do not."""
         new = await self._get_or_create_new(create=False)
         running = rollout.active(self._sets)
-        settled = new is not None and _is_saturated(self._limit.wanted, new)
-        if len(running) <= 1 or settled:
-            target = (
-                new
-                if settled and new is not None
-                else (running or [new] if new else running)[0]
-                if running or new
-                else None
-            )
-            if target is not None:
-                await self._resize(target, self._limit.wanted)
-            if settled:
-                for each in [old for old in rollout.active(self._old())]:
-                    await self._resize(each, 0)
-            return
-        if rollout.is_recreate(self._deployment):
-            return
-        scales = rollout.scale_proportionally(self._limit, running)
-        for each in running:
-            await self._resize(each, scales.get(meta.name(each), rollout.replicas_of(each)))
+        if len(running) <= 1:
+            only = running[0] if running else new or max(self._old(), key=templates.revision, default=None)
+            if only is not None:
+                await self._resize(only, self._limit.wanted)
+        elif new is not None and _is_saturated(self._limit.wanted, new):
+            for each in rollout.active(self._old()):
+                await self._resize(each, 0)
+        elif not rollout.is_recreate(self._deployment):
+            scales = rollout.scale_proportionally(self._limit, running)
+            for each in running:
+                await self._resize(each, scales.get(meta.name(each), rollout.replicas_of(each)))
 
     async def _roll(self) -> None:
         new = await self._get_or_create_new()

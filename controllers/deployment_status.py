@@ -63,7 +63,7 @@ def with_conditions(
             _put(conditions, progress, now, renew=progress.reason == UPDATED)
     else:
         conditions = [each for each in conditions if each.type != "Progressing"]
-    failures = [each for each in _failures(sets, new)]
+    failures = _failures(sets, new)
     conditions = [each for each in conditions if each.type != "ReplicaFailure" or failures]
     for failure in failures[:1]:
         _put(conditions, failure, now)
@@ -86,7 +86,7 @@ def _put(
     conditions: list[DeploymentCondition], wanted: DeploymentCondition, now: datetime, renew: bool = False
 ) -> bool:
     """As Kubernetes: a change of the message alone changes nothing, unless progress is to be recorded (`renew`)."""
-    present = meta.get_condition(conditions, wanted.type)
+    present = next((each for each in conditions if each.type == wanted.type), None)
     if present is not None and (present.status, present.reason) == (wanted.status, wanted.reason) and not renew:
         return False
     wanted.lastUpdateTime = now

@@ -22,7 +22,8 @@ from pathlib import Path
 from lightkube import ApiError
 from lightkube.resources.core_v1 import Node, Pod
 
-from bootstrap import apiclient, kubeconfig, preflight
+from bootstrap import apiclient, preflight
+from bootstrap import kubeconfig as kubeconfigs
 from bootstrap.commands import ControlPlane
 from bootstrap.init import init
 from bootstrap.join import join, wait_node_ready
@@ -56,7 +57,7 @@ class UpResult:
 
     seconds: float
     kubeconfig: Path
-    hosts: list[HostStatus]
+    nodes: list[HostStatus]
 
 
 class Lab:
@@ -70,10 +71,10 @@ class Lab:
 
     # --- the whole ------------------------------------------------------------------------------------------------
 
-    def up(self, progress: Listener = silent, *, nodes: int = 3, kubeconfigs: Sequence[Path] | None = None) -> UpResult:
+    def up(self, progress: Listener = silent, *, nodes: int = 3, kubeconfig: bool = True) -> UpResult:
         """Start what is missing and wait until every node is Ready. Raises BootstrapError.
 
-        nodes: how many a new lab gets. kubeconfigs: files that get the lab's context; None: the user's own.
+        nodes: how many a new lab gets. kubeconfig: whether the user's kubeconfig gets the lab's context.
         """
         steps = Steps(progress)
         preflight.require_root("up")
@@ -81,8 +82,10 @@ class Lab:
         with state.lock(self.name):
             lab = state.load(self.name) or self._new_state(nodes)
             self._start_hosts(lab, steps)
-            self._write_kubeconfigs(lab, kubeconfig.user_kubeconfigs() if kubeconfigs is None else kubeconfigs)
-        return UpResult(time.monotonic() - steps.started, self.admin_conf, self.status())
+            if kubeconfig:
+                self._write_kubeconfigs(lab)
+        seconds = time.monotonic() - steps.started
+        return UpResult(seconds, self.admin_conf, [host for host in self.status() if host.role == "node"])
 
     def down(self, progress: Listener = silent) -> None:
         """Remove the lab and every leftover of it. Harmless if there is none."""
@@ -111,6 +114,14 @@ class Lab:
     @property
     def admin_conf(self) -> Path:
         return ControlPlane(state.lab_dir(self.name) / state.CONTROL).admin_conf
+
+    def docker_host(self, name: str) -> str:
+        """The URL of the node's Docker engine."""
+        return self.host(name).docker_host
+
+    def supervisor_directory(self, name: str) -> Path:
+        """Where the supervisor of the host's components (not of its engine) keeps status and logs."""
+        return self.host(name).services_directory
 
     def host(self, name: str) -> Host:
         """The host of that name. Raises LabError."""
@@ -203,6 +214,7 @@ class Lab:
             hosts = [self._host(lab, name) for name in lab.hosts]
             for host in hosts:
                 host.plug()
+                faults.heal(host)  # whatever was done to it: after `up` all is well
         with ThreadPoolExecutor(len(hosts) + 2, thread_name_prefix="lab") as pool:
             packed = pool.submit(images.ensure, self._image_dir)
             control_plane = pool.submit(self._init, hosts[0], steps)
@@ -288,9 +300,10 @@ class Lab:
 
     # --- kubeconfigs ----------------------------------------------------------------------------------------------
 
-    def _write_kubeconfigs(self, lab: state.LabState, targets: Sequence[Path]) -> None:
+    def _write_kubeconfigs(self, lab: state.LabState) -> None:
+        targets = kubeconfigs.user_kubeconfigs()
         for target in targets:
-            kubeconfig.merge(self.admin_conf, target, context=self.name)
+            kubeconfigs.merge(self.admin_conf, target, context=self.name)
         lab.kubeconfigs = sorted({*lab.kubeconfigs, *(str(target.absolute()) for target in targets)})
         state.save(lab)
 
@@ -298,7 +311,7 @@ class Lab:
         with suppress(LabError):
             if lab := state.load(self.name):
                 for target in lab.kubeconfigs:
-                    kubeconfig.remove(Path(target), context=self.name)
+                    kubeconfigs.remove(Path(target), context=self.name)
 
     # --- looking up -----------------------------------------------------------------------------------------------
 

@@ -75,12 +75,14 @@ class Host:
         )
 
     @property
+    def services_directory(self) -> Path:
+        """What bootstrap set up here, with run/ and logs/ of the components."""
+        return self.directory / ("control-plane" if self.role == "control" else "node")
+
+    @property
     def services(self) -> list[Path]:
         """The supervised directories of this host that exist: what an init system would start at boot."""
-        if self.role == "control":
-            candidates = [self.directory / "control-plane"]
-        else:
-            candidates = [self.engine_directory, self.directory / "node"]
+        candidates = (self.engine_directory, self.services_directory)
         return [each for each in candidates if (each / "supervisor.json").exists()]
 
     def call(self, function: Callable[[], T]) -> T:

@@ -193,6 +193,14 @@ class DnsServer:
             return None
         if query.opcode() != dns.opcode.QUERY or len(query.question) != 1:
             return _rendered(_reply(query, dns.rcode.NOTIMP), query, tcp=tcp)
+        try:
+            return await self._answer_question(query, wire, tcp=tcp)
+        except (dns.exception.DNSException, ValueError) as error:
+            # A name made from an object does not fit the rules of DNS.
+            log.warning("no answer for %s: %s", query.question[0].name, error)
+            return _rendered(_reply(query, dns.rcode.SERVFAIL), query, tcp=tcp)
+
+    async def _answer_question(self, query: dns.message.Message, wire: bytes, *, tcp: bool) -> bytes:
         question = query.question[0]
         name = question.name.to_text(omit_final_dot=True).lower()
         if question.rdclass != dns.rdataclass.IN:

@@ -125,11 +125,11 @@ class Proxier:
         if self._suspect:
             self._suspect = False
             await self._nft.check()
+        changed = sorted(self._dirty)
         wanted = self._wanted()
         if await self._nft.apply(wanted):
-            log.info(
-                "rules of %d services in force (%.0f ms)", len(self._parts), (time.perf_counter() - started) * 1000
-            )
+            took = (time.perf_counter() - started) * 1000
+            log.info("%s: in force, of %d services (%.0f ms)", _shortened(changed), len(self._parts), took)
         before, self._applied = self._applied, wanted
         self.health.last_sync, self.health.last_error = time.time(), ""
         self.health.syncs += 1
@@ -170,3 +170,7 @@ class Proxier:
             if self.health.syncs:
                 self._suspect = True
                 self._wake.set()
+
+
+def _shortened(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "") if names else "all rules"

@@ -25,3 +25,8 @@ async def admit_update(kind: Kind, new: Any, old: Any, backend: Backend) -> None
     """As `admit_create`, for a change."""
     if kind.qualified == "pods":
         default_toleration_seconds.admit(new, backend.config)
+
+
+def admit_delete(kind: Kind, obj: Any) -> None:
+    """As `admit_create`, for a deletion."""
+    namespace_lifecycle.admit_delete(kind, obj)

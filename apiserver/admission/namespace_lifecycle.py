@@ -44,3 +44,13 @@ def _terminating(kind: Kind, name: str, namespace: str) -> Forbidden:
     details = error.details or StatusDetails()
     details.causes = [cause]
     return error
+
+
+IMMORTAL = frozenset({"default", "kube-system", "kube-public"})
+
+
+def admit_delete(kind: Kind, obj: Any) -> None:
+    """Raises Forbidden for the namespaces a cluster cannot be without."""
+    if kind.qualified == "namespaces" and obj.metadata.name in IMMORTAL:
+        why = "this namespace may not be deleted"
+        raise Forbidden.of(qualified=kind.qualified, name=obj.metadata.name, why=why)

@@ -171,7 +171,7 @@ class WatchCache:
 
         Concurrent callers share one read of the store. Raises `Unavailable`.
         """
-        future = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._asking.append(future)
         if self._answering is None:
             self._answering = asyncio.create_task(self._answer(), name="cache-freshness")

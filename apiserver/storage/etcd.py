@@ -21,7 +21,8 @@ compare now fails and the losing branch brings the value, which is ours or not. 
 `Unavailable`.
 
 **Watches.** The library's own watch resumes after the last *header* revision, which can be ahead of the events already
-delivered, and goes on past a compaction. So this module opens streams itself and resumes from the last event.
+delivered, and goes on past a compaction. So this module opens streams itself and resumes from the last event. etcd may
+send the first events of a stream before it has noted that we want previous values; those missing are fetched.
 """
 
 from __future__ import annotations
@@ -233,7 +234,7 @@ class EtcdStorage:
     # Watching
 
     async def watch(self, prefix: str, *, since: int) -> AsyncIterator[Batch]:
-        wanted = prefix
+        first, longest = BACKOFF_SECONDS
         away = False
         while True:
             # Ask for one revision more than needed and drop it below. A compaction of exactly the first needed
@@ -243,22 +244,22 @@ class EtcdStorage:
             try:
                 await stream.write(self._watch_request(start))
                 async for response in stream:
-                    away = False
                     if response.compact_revision:
                         raise Compacted(f"events after version {since} are gone")
                     if response.canceled:
                         raise Unavailable(response.cancel_reason or "etcd cancelled the watch")
-                    batch = self._batch(response.events, wanted, since)
+                    away = False
+                    batch = self._batch(await self._completed(response.events), prefix, since)
                     if batch is not None:
                         since = batch.version
                         yield batch
-            except (grpc.aio.AioRpcError, asyncio.InvalidStateError, grpc.aio.UsageError) as error:
+            except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError, Unavailable) as error:
                 if not away:
                     log.warning("the watch of etcd broke (%s); resuming after version %d", _brief(error), since)
                 away = True
             finally:
                 stream.cancel()
-            await asyncio.sleep(BACKOFF_SECONDS[1] if away else BACKOFF_SECONDS[0])
+            await asyncio.sleep(longest if away else first)
 
     def _watch_request(self, start: int) -> WatchRequest:
         everything = self._prefix + b"/"
@@ -267,6 +268,15 @@ class EtcdStorage:
                 key=everything, range_end=prefix_range_end(everything), start_revision=start, prev_kv=True
             )
         )
+
+    async def _completed(self, changes: Sequence[Any]) -> Sequence[Any]:
+        """Give every deletion the value it removed. Raises `Compacted` if it is gone."""
+        for change in changes:
+            if change.type == change.DELETE and not change.prev_kv.key:
+                response = await self._range(change.kv.key, revision=change.kv.mod_revision - 1)
+                if response.kvs:
+                    change.prev_kv.CopyFrom(response.kvs[0])
+        return changes
 
     def _batch(self, changes: Sequence[Any], prefix: str, since: int) -> Batch | None:
         """Whole revisions of etcd events as ours; None if they were told before."""
@@ -290,7 +300,7 @@ class EtcdStorage:
         return Batch(events, version) if version > since else None
 
     def _deletion(self, change: Any, version: int) -> Event | None:
-        last = self._record(change.prev_kv) if change.prev_kv.key else None
+        last = self._record(change.prev_kv)
         if last is None:
             return None
         return Event(EventType.DELETED, Record(last.key, stamp(change.prev_kv.value[1:], version), version))

@@ -15,6 +15,7 @@ from api.kinds import Kind
 from apiserver import names
 
 if TYPE_CHECKING:
+    from apiserver.auth import User
     from apiserver.backend import Backend
 
 
@@ -42,6 +43,9 @@ class Strategy:
             obj.status = self.initial_status(obj)
         if self.counts_generations:
             obj.metadata.generation = 1
+
+    def set_requester(self, obj: Any, user: User) -> None:
+        """Note who creates the object, for kinds that carry it."""
 
     def initial_status(self, obj: Any) -> Any:
         return None

@@ -156,19 +156,19 @@ class World:
 
     def kill_and_wait_for_restart(self, host: str, component: str, *, deadline: float = 20) -> float:
         """kill -9 a component; seconds until its supervisor runs another process for it."""
-        old = self._pid(host, component)
         start = time.monotonic()
-        self.lab.kill(host, component)
+        killed = self.lab.kill(host, component)
         while time.monotonic() - start < deadline:
-            new = self._pid(host, component)
-            if new not in (0, old):
+            pid = self.processes(host).get(component, 0)
+            if pid not in (0, killed) and Path(f"/proc/{pid}").exists():
                 return time.monotonic() - start
             time.sleep(0.02)
         raise NotInTime(f"{component} on {host} was not restarted within {deadline:g} s")
 
-    def _pid(self, host: str, component: str) -> int:
-        children = supervisor.status(self.lab.supervisor_directory(host))
-        return next((each.pid for each in children if each.name == component and each.state == "running"), 0)
+    def processes(self, host: str) -> dict[str, int]:
+        """The pids of a host's supervised processes, by name."""
+        services = self.lab.host(host).services
+        return {child.name: child.pid or 0 for service in services for child in supervisor.status(service)}
 
     # Looking at nodes
 
@@ -178,7 +178,7 @@ class World:
 
     def containers(self, node: str) -> list[dict[str, Any]]:
         """What the node's engine runs, by its own account."""
-        docker = ["docker", "-H", self.lab.docker_host(node)]
+        docker = ["docker", "-H", self.lab.host(node).docker_host]
         ids = subprocess.run([*docker, "ps", "-q", "--no-trunc"], capture_output=True, text=True, check=True).stdout
         if not ids.split():
             return []

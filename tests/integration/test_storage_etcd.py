@@ -8,6 +8,7 @@ import json
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import grpc
@@ -226,6 +227,29 @@ async def test_a_store_that_stays_away_is_unavailable(
         await storage.version()
     etcd.start()
     assert await storage.create("/pods/default/a", obj("a"))
+
+
+async def test_a_deletion_told_without_its_previous_value_is_not_lost(storage: EtcdStorage) -> None:
+    """etcd 3.4 does so when a watch begins while events are at hand."""
+    start = await storage.version()
+    first = await storage.create("/pods/default/a", obj("a"))
+    deleted = await storage.delete(first.key, expected=first.version)
+    real = storage._watches
+
+    class Forgetful:
+        def __init__(self) -> None:
+            self._stream = real.Watch()
+            self.write, self.cancel = self._stream.write, self._stream.cancel
+
+        async def __aiter__(self) -> AsyncIterator[Any]:
+            async for response in self._stream:
+                for event in response.events:
+                    event.ClearField("prev_kv")
+                yield response
+
+    storage._watches = SimpleNamespace(Watch=Forgetful)
+    events = await Listener(storage, start).until(deleted.version)
+    assert events == [Event(EventType.ADDED, first), Event(EventType.DELETED, deleted)]
 
 
 async def test_listing_more_than_a_grpc_message_holds(storage: EtcdStorage) -> None:

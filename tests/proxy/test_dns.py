@@ -203,6 +203,15 @@ async def test_external_names_lead_on(ask: Ask, cluster: Cluster, make: SimpleNa
     assert data(await ask("one.default.svc.cluster.local", "CNAME")) == {"two.default.svc.cluster.local."}
 
 
+async def test_a_name_that_dns_cannot_hold_fails_alone(ask: Ask, cluster: Cluster, make: SimpleNamespace) -> None:
+    for number, target in enumerate(["x" * 64, "a..b", "\N{SNOWMAN}" * 80]):
+        cluster.services[f"default/bad-{number}"] = make.service(
+            f"bad-{number}", clusterIP="", type="ExternalName", externalName=target
+        )
+        assert (await ask(f"bad-{number}.default.svc.cluster.local")).rcode() == dns.rcode.SERVFAIL
+    assert data(await ask(WEB)) == {"10.96.0.5"}
+
+
 async def test_what_is_no_plain_question(server: DnsServer) -> None:
     query = dns.message.make_query(WEB, "A")
     query.set_opcode(dns.opcode.NOTIFY)

@@ -1,0 +1,151 @@
+"""What follows from a node's health: conditions and taints. Pure.
+
+Kubernetes: pkg/controller/nodelifecycle. A node that is silent for the grace period is Unknown; taints carry the
+verdict to the scheduler (NoSchedule) and to the eviction of its pods (NoExecute).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from lightkube.models.core_v1 import NodeCondition, Taint
+from lightkube.resources.core_v1 import Node
+
+from api import meta
+
+NOT_READY = "node.kubernetes.io/not-ready"
+UNREACHABLE = "node.kubernetes.io/unreachable"
+OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
+CONDITIONS = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
+
+Key = tuple[str, str]
+"""A taint's key and effect, by which it is told from others."""
+
+_PRESSURES = {
+    "MemoryPressure": "node.kubernetes.io/memory-pressure",
+    "DiskPressure": "node.kubernetes.io/disk-pressure",
+    "PIDPressure": "node.kubernetes.io/pid-pressure",
+    "NetworkUnavailable": "node.kubernetes.io/network-unavailable",
+}
+UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
+
+MANAGED: frozenset[Key] = frozenset(
+    [(key, "NoSchedule") for key in (NOT_READY, UNREACHABLE, UNSCHEDULABLE, *_PRESSURES.values())]
+    + [(NOT_READY, "NoExecute"), (UNREACHABLE, "NoExecute")]
+)
+"""The taints this controller sets and removes; it touches no others."""
+
+
+def ready_status(node: Node) -> str:
+    """True, False or Unknown; a node that never said anything is Unknown."""
+    condition = meta.get_condition(node.status.conditions if node.status else None, "Ready")
+    return condition.status if condition is not None else "Unknown"
+
+
+def lost_conditions(node: Node, now: datetime) -> list[NodeCondition]:
+    """The node's conditions after it has been silent for too long."""
+    present = [meta.clone(each) for each in (node.status.conditions if node.status else None) or []]
+    created = meta.metadata(node).creationTimestamp
+    for type_ in CONDITIONS:
+        found = meta.get_condition(present, type_)
+        if found is None:
+            present.append(
+                NodeCondition(
+                    type=type_,
+                    status="Unknown",
+                    reason="NodeStatusNeverUpdated",
+                    message="Kubelet never posted node status.",
+                    lastHeartbeatTime=created,
+                    lastTransitionTime=now,
+                )
+            )
+        elif found.status != "Unknown":
+            found.status = "Unknown"
+            found.reason = "NodeStatusUnknown"
+            found.message = "Kubelet stopped posting node status."
+            found.lastTransitionTime = now
+    return present
+
+
+def wanted_taints(node: Node, *, evict: bool) -> frozenset[Key]:
+    """The managed taints this node should have; `evict` is False while nothing may be evicted (all nodes lost)."""
+    wanted: set[Key] = set()
+    ready = ready_status(node)
+    if ready != "True":
+        key = NOT_READY if ready == "False" else UNREACHABLE
+        wanted.add((key, "NoSchedule"))
+        if evict:
+            wanted.add((key, "NoExecute"))
+    for type_, key in _PRESSURES.items():
+        condition = meta.get_condition(node.status.conditions if node.status else None, type_)
+        if condition is not None and condition.status == "True":
+            wanted.add((key, "NoSchedule"))
+    if node.spec and node.spec.unschedulable:
+        wanted.add((UNSCHEDULABLE, "NoSchedule"))
+    return frozenset(wanted)
+
+
+def with_taints(present: list[Taint] | None, wanted: frozenset[Key], now: datetime) -> list[Taint] | None:
+    """The taints with the managed ones brought to `wanted`; None when that is what they are."""
+    present = present or []
+    have = {(each.key, each.effect) for each in present}
+    if have & MANAGED == wanted:
+        return None
+    kept = [each for each in present if (each.key, each.effect) not in MANAGED - wanted]
+    return kept + [Taint(key=key, effect=effect, timeAdded=now) for key, effect in sorted(wanted - have)]
+
+
+@dataclass
+class _Sight:
+    """What a node looked like when it last changed, and when that was."""
+
+    lease: str
+    heartbeat: datetime | None
+    at: float
+
+
+class Observations:
+    """When each node was last heard of, on the local monotonic clock: what nodes write as time is only compared.
+
+    Time counts only while this process can hear at all: it writes a heartbeat of its own and waits for the watch to
+    bring it back. After a gap (API server or etcd away, or this machine frozen) every node gets its grace anew.
+    """
+
+    def __init__(self, clock: Callable[[], float], *, longest_gap: float) -> None:
+        self._clock = clock
+        self._longest_gap = longest_gap
+        self._nodes: dict[str, _Sight] = {}
+        self._heard = clock()
+
+    def hear_ourselves(self) -> bool:
+        """Our own heartbeat came round. Returns whether that ended a gap."""
+        now = self._clock()
+        ended_gap = now - self._heard > self._longest_gap
+        self._heard = now
+        if ended_gap:
+            for sight in self._nodes.values():
+                sight.at = now
+        return ended_gap
+
+    @property
+    def deaf(self) -> bool:
+        """Whether nothing may be concluded from silence now."""
+        return self._clock() - self._heard > self._longest_gap
+
+    def see(self, name: str, *, lease: str, heartbeat: datetime | None) -> None:
+        """The node as it is now: it lives if its lease or its status' heartbeat changed."""
+        sight = self._nodes.get(name)
+        if sight is None:
+            self._nodes[name] = _Sight(lease, heartbeat, self._clock())
+        elif (lease and lease != sight.lease) or (heartbeat is not None and heartbeat != sight.heartbeat):
+            self._nodes[name] = _Sight(lease or sight.lease, heartbeat or sight.heartbeat, self._clock())
+
+    def silent_for(self, name: str) -> float:
+        """Seconds since the node was last heard of."""
+        sight = self._nodes.get(name)
+        return self._clock() - sight.at if sight is not None else 0.0
+
+    def forget(self, name: str) -> None:
+        self._nodes.pop(name, None)
