@@ -294,7 +294,9 @@ def _map_text(labels: dict[str, str] | None) -> str:
 
 def node_status(node: Object) -> str:
     """Ready, NotReady or Unknown, and whether scheduling is disabled."""
-    status = {"True": "Ready", "False": "NotReady", "Unknown": "NotReady"}.get(_condition(node, "Ready").get("status", ""))
+    status = {"True": "Ready", "False": "NotReady", "Unknown": "NotReady"}.get(
+        _condition(node, "Ready").get("status", "")
+    )
     disabled = ",SchedulingDisabled" if node.get("spec", {}).get("unschedulable") else ""
     return (status or "Unknown") + disabled
 

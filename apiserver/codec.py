@@ -18,7 +18,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -27,6 +27,7 @@ from lightkube.models import resource as resource_model
 
 from api import quantity
 from api.errors import BadRequest, Invalid, UnsupportedMediaType, required
+from apiserver import protobuf
 
 JSON = "application/json"
 YAML = "application/yaml"
@@ -52,14 +53,24 @@ class Document:
 
 
 def read_document(body: bytes, media_type: str) -> Document:
-    """Parse JSON or YAML. Raises BadRequest, and UnsupportedMediaType for any other type."""
+    """Parse JSON, YAML or protobuf. Raises BadRequest, and UnsupportedMediaType for any other type."""
     if media_type in ("", JSON) or media_type.endswith("+json"):
         return _read_json(body)
     if media_type in (YAML, "text/yaml") or media_type.endswith("+yaml"):
         return _read_yaml(body)
+    if media_type == protobuf.MEDIA_TYPE:
+        return _read_protobuf(body)
     raise UnsupportedMediaType(
-        f"the body of the request was in an unknown format - accepted media types include: {JSON}, {YAML}"
+        f"the body of the request was in an unknown format - accepted media types include: "
+        f"{JSON}, {YAML}, {protobuf.MEDIA_TYPE}"
     )
+
+
+def _read_protobuf(body: bytes) -> Document:
+    try:
+        return Document(protobuf.read(body))
+    except (protobuf.ProtobufError, msgspec.DecodeError) as error:
+        raise BadRequest(f"couldn't get version/kind; protobuf parse error: {error}") from None
 
 
 _SPACED_COLON = re.compile(rb'"\s+:')
@@ -163,7 +174,7 @@ _QUANTITY_MAPS = frozenset({"limits", "requests", "capacity", "allocatable", "ov
 _FREE_MAPS = frozenset({"extra", "fieldsV1"})
 
 
-@lru_cache(maxsize=None)
+@cache
 def shape_of(cls: type) -> Shape:
     """The shape of a struct class. Recursive classes refer back to themselves."""
     return _struct_shape(cls, {})
@@ -312,7 +323,7 @@ class Identity:
     kind: str
 
 
-@lru_cache(maxsize=None)
+@cache
 def identity(cls: type) -> Identity:
     """From the resource table of lightkube, or from what the model writes into itself (Scale, Binding, ...)."""
     info = getattr(cls, "_api_info", None)
@@ -378,7 +389,8 @@ def encode_object(obj: Any) -> bytes:
     """
     api_version, kind, metadata = obj.apiVersion, obj.kind, obj.metadata
     head = b'{"apiVersion":%b,"kind":%b,"metadata":%b' % tuple(map(_encoder.encode, (api_version, kind, metadata)))
-    obj.apiVersion = obj.kind = obj.metadata = None
+    obj.apiVersion = obj.kind = None
+    obj.metadata = msgspec.UNSET  # None would be written where metadata is required, as in an Event
     try:
         rest = _encoder.encode(obj)
     finally:

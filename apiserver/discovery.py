@@ -7,7 +7,7 @@ Kubernetes: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discove
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from api.errors import MethodNotAllowed, NotFound
@@ -59,7 +59,7 @@ def _aggregated_version(accept: str) -> str:
     return ""
 
 
-@lru_cache(maxsize=None)
+@cache
 def _document(parts: tuple[str, ...]) -> bytes:
     match parts:
         case ("api",):
@@ -78,7 +78,9 @@ def _document(parts: tuple[str, ...]) -> bytes:
 
 
 def _group(group: str) -> dict[str, Any]:
-    versions = [{"groupVersion": f"{group}/{version}", "version": version} for each, version in groups() if each == group]
+    versions = [
+        {"groupVersion": f"{group}/{version}", "version": version} for each, version in groups() if each == group
+    ]
     return {"name": group, "versions": versions, "preferredVersion": versions[0]}
 
 
@@ -126,7 +128,7 @@ def _subresource(kind: Kind, name: str) -> dict[str, Any]:
     return document
 
 
-@lru_cache(maxsize=None)
+@cache
 def _aggregated(root: str, version: str) -> bytes:
     wanted = [(group, each) for group, each in groups() if bool(group) is (root == "apis")]
     items = [
@@ -136,7 +138,9 @@ def _aggregated(root: str, version: str) -> bytes:
                 {
                     "version": each,
                     "freshness": "Current",
-                    "resources": [_aggregated_resource(kind) for kind in KINDS if (kind.group, kind.version) == (group, each)],
+                    "resources": [
+                        _aggregated_resource(kind) for kind in KINDS if (kind.group, kind.version) == (group, each)
+                    ],
                 }
             ],
         }

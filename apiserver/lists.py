@@ -128,7 +128,9 @@ def read_version(text: str | None) -> int | None:
     if not text:
         return None
     if not text.isascii() or not text.isdigit():
-        raise BadRequest(f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax')
+        raise BadRequest(
+            f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+        )
     return int(text)
 
 
@@ -210,7 +212,10 @@ async def _stored_page(kind: Kind, backend: Backend, query: Query, namespace: st
         wanted = query.limit - len(found) if query.limit else 0
         try:
             snapshot = await backend.storage.list(
-                _prefix(kind, namespace), limit=wanted and max(wanted, 100 if selects else wanted), after=after, version=version
+                _prefix(kind, namespace),
+                limit=wanted and max(wanted, 100 if selects else wanted),
+                after=after,
+                version=version,
             )
         except Compacted:
             raise _expired(token) from None

@@ -13,7 +13,7 @@ import logging
 from pathlib import Path
 
 from api import durations, process
-from apiserver import auth, boot, kubelet_client, server
+from apiserver import auth, boot, event_ttl, kubelet_client, server
 from apiserver.app import Gateway, create_app
 from apiserver.backend import Backend, Config
 from apiserver.facts import facts_of
@@ -91,11 +91,12 @@ async def run(arguments: argparse.Namespace) -> None:
     async with asyncio.TaskGroup() as tasks:
         following = tasks.create_task(backend.cache.run(), name="cache")
         booting = tasks.create_task(boot.keep_trying(lambda: boot.create_boot_objects(gateway.api)), name="boot")
+        expiring = tasks.create_task(event_ttl.run(backend), name="event-ttl")
         try:
             await _serve(arguments, gateway)
         finally:
-            following.cancel()
-            booting.cancel()
+            for task in (following, booting, expiring):
+                task.cancel()
             await backend.kubelets.close()
             await storage.close()
 

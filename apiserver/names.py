@@ -181,7 +181,11 @@ def _check_annotations(annotations: dict[str, str] | None) -> list[FieldError]:
         errors += check("metadata.annotations", key, lambda text: qualified_name(text.lower()))
         size += len(key) + len(value)
     if size > _ANNOTATIONS_LIMIT_BYTES:
-        errors.append(FieldError("metadata.annotations", "FieldValueTooLong", f"may not be more than {_ANNOTATIONS_LIMIT_BYTES} bytes"))
+        errors.append(
+            FieldError(
+                "metadata.annotations", "FieldValueTooLong", f"may not be more than {_ANNOTATIONS_LIMIT_BYTES} bytes"
+            )
+        )
     return errors
 
 
@@ -191,7 +195,9 @@ def _check_owners(owners: Any) -> list[FieldError]:
         path = f"metadata.ownerReferences[{index}]"
         for name in ("apiVersion", "kind", "name", "uid"):
             if not getattr(owner, name):
-                errors.append(invalid(f"{path}.{name}", "", f"{'version' if name == 'apiVersion' else name} must not be empty"))
+                errors.append(
+                    invalid(f"{path}.{name}", "", f"{'version' if name == 'apiVersion' else name} must not be empty")
+                )
     controllers = [owner for owner in owners or [] if owner.controller]
     if len(controllers) > 1:
         first, second = controllers[:2]
@@ -199,7 +205,7 @@ def _check_owners(owners: Any) -> list[FieldError]:
             invalid(
                 "metadata.ownerReferences",
                 f"{len(owners)} references",
-                f"Only one reference can have Controller set to true. Found \"true\" in references for "
+                f'Only one reference can have Controller set to true. Found "true" in references for '
                 f"{first.kind}/{first.name} and {second.kind}/{second.name}",
             )
         )
@@ -212,7 +218,11 @@ def _check_finalizers(finalizers: list[str] | None) -> list[FieldError]:
         errors += check(f"metadata.finalizers[{index}]", each, qualified_name)
     if finalizers and {"orphan", "foregroundDeletion"} <= set(finalizers):
         errors.append(
-            invalid("metadata.finalizers", ",".join(finalizers), "finalizer orphan and foregroundDeletion cannot be both set")
+            invalid(
+                "metadata.finalizers",
+                ",".join(finalizers),
+                "finalizer orphan and foregroundDeletion cannot be both set",
+            )
         )
     return errors
 
@@ -226,7 +236,10 @@ def check_metadata_update(new: Any, old: Any) -> list[FieldError]:
     added = [each for each in new.finalizers or [] if each not in (old.finalizers or [])]
     if old.deletionTimestamp is not None and added:
         errors.append(
-            forbidden("metadata.finalizers", f"no new finalizers can be added if the object is being deleted, found new finalizers {added}")
+            forbidden(
+                "metadata.finalizers",
+                f"no new finalizers can be added if the object is being deleted, found new finalizers {added}",
+            )
         )
     return errors
 

@@ -13,7 +13,7 @@ import re
 import types
 import typing
 from datetime import datetime
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -38,7 +38,9 @@ def add_routes(app: FastAPI) -> None:
     @app.get("/openapi/v3")
     async def index() -> HttpResponse:
         paths = {
-            _root(group, version): {"serverRelativeURL": f"/openapi/v3/{_root(group, version)}?hash={_hash(group, version)}"}
+            _root(group, version): {
+                "serverRelativeURL": f"/openapi/v3/{_root(group, version)}?hash={_hash(group, version)}"
+            }
             for group, version in discovery.groups()
         }
         return HttpResponse(codec.encode({"paths": paths}), media_type=codec.JSON)
@@ -56,12 +58,12 @@ def _root(group: str, version: str) -> str:
     return f"apis/{group}/{version}" if group else f"api/{version}"
 
 
-@lru_cache(maxsize=None)
+@cache
 def _hash(group: str, version: str) -> str:
     return hashlib.sha256(group_document(group, version)).hexdigest().upper()
 
 
-@lru_cache(maxsize=None)
+@cache
 def group_document(group: str, version: str) -> bytes:
     """The OpenAPI v3 document of one group version, as JSON."""
     schemas: dict[str, Any] = {}

@@ -29,7 +29,10 @@ _partial = msgspec.json.Decoder(_Partial)
 def partial(value: bytes, version: str) -> bytes:
     """PartialObjectMetadata of an object, its metadata copied byte for byte."""
     metadata = bytes(_partial.decode(value).metadata)
-    return b'{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/%b","metadata":%b}' % (version.encode(), metadata)
+    return b'{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/%b","metadata":%b}' % (
+        version.encode(),
+        metadata,
+    )
 
 
 def one(kind: Kind, form: Form, value: bytes, *, status: int = 200, include_object: str = "Metadata") -> Response:

@@ -12,7 +12,6 @@ from typing import Any
 from lightkube.models.meta_v1 import DeleteOptions, Status, StatusDetails
 
 from api.errors import (
-    ApiStatusError,
     BadRequest,
     Conflict,
     Expired,
@@ -140,9 +139,7 @@ class ResourceApi:
         metadata = decoded.obj.metadata
         request.check_created((metadata and metadata.name) or "")
         store.strategy.set_requester(decoded.obj, request.user)
-        outcome = await store.create(
-            decoded.obj, namespace=self.namespace(store, request), dry_run=request.dry_run
-        )
+        outcome = await store.create(decoded.obj, namespace=self.namespace(store, request), dry_run=request.dry_run)
         return self.written(store, request, outcome, decoded.warnings)
 
     def written(
@@ -182,7 +179,9 @@ class ResourceApi:
         given = metadata.name if metadata else None
         if not given:
             raise BadRequest(
-                "name must be provided" if metadata is None or given is None else f"the name of the object is empty, expected {name}"
+                "name must be provided"
+                if metadata is None or given is None
+                else f"the name of the object is empty, expected {name}"
             )
         if given != name:
             raise BadRequest(f"the name of the object ({given}) does not match the name on the URL ({name})")
@@ -201,7 +200,9 @@ class ResourceApi:
         """From the body, or from query parameters. Raises BadRequest."""
         if request.body:
             document = codec.read_document(request.body, request.media_type)
-            if isinstance(document.value, dict):  # clients write the group of the resource here, or v1: all are the same
+            if isinstance(
+                document.value, dict
+            ):  # clients write the group of the resource here, or v1: all are the same
                 document.value.pop("apiVersion", None)
             return codec.decode(document, DeleteOptions, validation=codec.FieldValidation.IGNORE).obj  # type: ignore[no-any-return]
         query = request.query
@@ -263,6 +264,3 @@ def _success(store: ObjectStore, outcome: Outcome) -> Status:
         name=metadata.name, group=store.kind.group or None, kind=store.kind.plural, uid=metadata.uid
     )
     return Status(apiVersion="v1", kind="Status", metadata=None, status="Success", details=details)
-
-
-

@@ -116,9 +116,7 @@ class ObjectStore:
 
     def _check_namespace(self, metadata: ObjectMeta, namespace: str) -> None:
         if metadata.namespace and metadata.namespace != namespace and self.kind.namespaced:
-            raise BadRequest(
-                "the namespace of the provided object does not match the namespace sent on the request"
-            )
+            raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
         if self.kind.namespaced:
             metadata.namespace = namespace
 

@@ -6,7 +6,7 @@ the columns of `api/columns.py`.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -39,7 +39,7 @@ def _embedded(value: bytes, include: str) -> bytes:
     return b'{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":%b}' % metadata
 
 
-@lru_cache(maxsize=None)
+@cache
 def _definitions(kind: Kind) -> bytes:
     return codec.encode(
         [

@@ -14,7 +14,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -116,7 +116,7 @@ def _bookmark(kind: Kind, version: int, *, initial_end: bool = False) -> bytes:
     return b'{"type":"BOOKMARK","object":%b}\n' % codec.encode(document)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _blank(cls: type) -> dict[str, Any]:
     """The required fields of a class with empty values: strictly typed clients decode a bookmark as its kind."""
     return {each.encode_name: _empty(each.type) for each in msgspec.structs.fields(cls) if each.required}

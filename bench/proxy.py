@@ -1,7 +1,7 @@
 """How long the proxy's rules take, from objects in memory to the kernel: `python bench/proxy.py [--services 1000]`.
 
 Makes a network namespace of its own (root needed), applies N services of M endpoints there, then changes one
-endpoint at a time, and prints the times in milliseconds. Nothing outside the namespace is touched.
+endpoint at a time, and prints the times in milliseconds; then asks the DNS server for two seconds. Nothing outside the namespace is touched.
 """
 
 from __future__ import annotations
@@ -9,22 +9,27 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ctypes
+import itertools
 import os
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import dns.message
 from lightkube.models.core_v1 import ServicePort, ServiceSpec
 from lightkube.models.discovery_v1 import Endpoint, EndpointConditions, EndpointPort
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
+from proxy.dns import DnsServer, Upstream
 from proxy.nft import Nft
+from proxy.records import View, Zone
 from proxy.rules import NodeFacts, base_rules, merge, service_rules
 
 FACTS = NodeFacts(name="node-1", cluster_cidr="10.244.0.0/16", service_cidr="10.96.0.0/16", dns_ip="10.96.0.10")
@@ -86,6 +91,55 @@ async def measure(*, services: int, endpoints: int, changes: int) -> None:
         print(f"{what:40} {statistics.median(values):8.1f} ms" + (f"  (median of {len(values)})" if values[1:] else ""))
 
 
+class Questions(asyncio.DatagramProtocol):
+    """A client that keeps `depth` questions on their way until told to stop."""
+
+    def __init__(self, questions: list[bytes], *, depth: int) -> None:
+        self.answered, self._depth, self._questions = 0, depth, itertools.cycle(questions)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.DatagramTransport, transport)
+        for _ in range(self._depth):
+            self._transport.sendto(next(self._questions))
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.answered += 1
+        self._transport.sendto(next(self._questions))
+
+
+async def measure_dns(*, services: int, seconds: float) -> None:
+    """Client and server share one process, so the server alone does better."""
+    known = {f"default/web-{number}": service(number) for number in range(services)}
+    view = View(known.get, lambda key: [], lambda namespace: True, lambda ip: None, lambda ip: [])
+    zone = Zone(view, domain="cluster.local", networks=[], dns_ip="10.96.0.10")
+    questions = [dns.message.make_query(f"web-{n}.default.svc.cluster.local", "A").to_wire() for n in range(services)]
+    for what in ("new names", "names asked before"):
+        server = DnsServer(zone, Upstream([]), is_ready=lambda: True)
+        serving = asyncio.ensure_future(server.serve("127.0.0.1", 5353))
+        await asyncio.sleep(0.2)
+        if what == "names asked before":
+            for question in questions:
+                await server.answer(question, tcp=False)
+        client = Questions(questions, depth=16)
+        if what == "new names":
+            server._cache = Forgetful()
+        began = time.perf_counter()
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_datagram_endpoint(lambda: client, remote_addr=("127.0.0.1", 5353))
+        await asyncio.sleep(seconds)
+        print(f"{f'DNS, {what}':40} {client.answered / (time.perf_counter() - began):8.0f} answers/s")
+        transport.close()
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+class Forgetful(dict[bytes, bytes]):
+    """A cache that keeps nothing."""
+
+    def __setitem__(self, key: bytes, value: bytes) -> None:
+        pass
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--services", type=int, default=1000)
@@ -98,7 +152,9 @@ def main() -> None:
         with open(f"/run/netns/{name}") as handle:
             if ctypes.CDLL(None, use_errno=True).setns(handle.fileno(), CLONE_NEWNET):
                 raise OSError(ctypes.get_errno(), "setns")
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         asyncio.run(measure(services=options.services, endpoints=options.endpoints, changes=options.changes))
+        asyncio.run(measure_dns(services=options.services, seconds=2.0))
     finally:
         subprocess.run(["ip", "netns", "del", name], check=True)
 

@@ -48,15 +48,11 @@ def logs(
     if selector and named:
         raise CliError("only a selector (-l) or a POD name is allowed")
     if not selector and not named:
-        raise CliError(
-            "expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'.\nPOD or TYPE/NAME is a required argument for the logs command"
-        )
+        raise CliError("expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]': POD or TYPE/NAME is required")
     if all_containers and container:
         raise CliError("--all-containers=true should not be specified with container name")
-    if tail < 0 and selector:
-        params = {"tailLines": SELECTOR_TAIL}
-    else:
-        params = {"tailLines": str(tail)} if tail >= 0 else {}
+    lines = str(tail) if tail >= 0 else SELECTOR_TAIL if selector else ""
+    params = {"tailLines": lines} if lines else {}
     params |= _flags(follow=follow, previous=previous, timestamps=timestamps)
     if limit_bytes:
         params["limitBytes"] = str(limit_bytes)

@@ -112,11 +112,12 @@ def history(
 
 def _print_revision(kind: Kind, name: str, revisions: dict[int, Object], revision: int) -> None:
     from cli.describe_pod import template_lines
+    from cli.layout import tabulate
 
     if revision not in revisions:
         raise CliError(f"unable to find the specified revision: {revision}")
     print(f"{kind.qualified_kind}/{name} with revision #{revision}")
-    print("\n".join(template_lines(revisions[revision]["spec"]["template"])))
+    sys.stdout.write(tabulate(template_lines(revisions[revision]["spec"]["template"])))
 
 
 def undo(

@@ -107,45 +107,48 @@ class _Sight:
 
 
 class Observations:
-    """When each node was last heard of, on the local monotonic clock: what nodes write as time is only compared.
+    """How long each node has been silent, in time during which it could have been heard.
 
-    Time counts only while this process can hear at all: it writes a heartbeat of its own and waits for the watch to
-    bring it back. After a gap (API server or etcd away, or this machine frozen) every node gets its grace anew.
+    The local monotonic clock is used, and what nodes write as time is only compared. Time counts only while this
+    process can hear at all: it writes a heartbeat of its own every `period` and waits for the watch to bring it back.
+    While that does not come round (API server or etcd away, or this machine frozen) hardly more than a period is
+    counted, and after a long gap every node gets its grace anew.
     """
 
-    def __init__(self, clock: Callable[[], float], *, longest_gap: float) -> None:
+    def __init__(self, clock: Callable[[], float], *, period: float) -> None:
         self._clock = clock
-        self._longest_gap = longest_gap
+        self._countable_gap = 1.5 * period + 0.5
+        self._long_gap = 2 * self._countable_gap
         self._nodes: dict[str, _Sight] = {}
         self._heard = clock()
+        self._counted = 0.0
+
+    def now(self) -> float:
+        """The time counted so far."""
+        return self._counted + min(self._clock() - self._heard, self._countable_gap)
 
     def hear_ourselves(self) -> bool:
-        """Our own heartbeat came round. Returns whether that ended a gap."""
-        now = self._clock()
-        ended_gap = now - self._heard > self._longest_gap
-        self._heard = now
+        """Our own heartbeat came round. Returns whether that ended a long gap."""
+        counted, moment = self.now(), self._clock()
+        ended_gap = moment - self._heard > self._long_gap
+        self._counted, self._heard = counted, moment
         if ended_gap:
             for sight in self._nodes.values():
-                sight.at = now
+                sight.at = counted
         return ended_gap
-
-    @property
-    def deaf(self) -> bool:
-        """Whether nothing may be concluded from silence now."""
-        return self._clock() - self._heard > self._longest_gap
 
     def see(self, name: str, *, lease: str, heartbeat: datetime | None) -> None:
         """The node as it is now: it lives if its lease or its status' heartbeat changed."""
         sight = self._nodes.get(name)
         if sight is None:
-            self._nodes[name] = _Sight(lease, heartbeat, self._clock())
+            self._nodes[name] = _Sight(lease, heartbeat, self.now())
         elif (lease and lease != sight.lease) or (heartbeat is not None and heartbeat != sight.heartbeat):
-            self._nodes[name] = _Sight(lease or sight.lease, heartbeat or sight.heartbeat, self._clock())
+            self._nodes[name] = _Sight(lease or sight.lease, heartbeat or sight.heartbeat, self.now())
 
     def silent_for(self, name: str) -> float:
         """Seconds since the node was last heard of."""
         sight = self._nodes.get(name)
-        return self._clock() - sight.at if sight is not None else 0.0
+        return self.now() - sight.at if sight is not None else 0.0
 
     def forget(self, name: str) -> None:
         self._nodes.pop(name, None)

@@ -32,8 +32,6 @@ from controllers.manager import Manager
 NODE_LEASES = "kube-node-lease"
 HEARTBEAT_NAMESPACE = "kube-system"
 HEARTBEAT_NAME = "minik-node-monitor"
-ALL = "*"
-"""The work-queue key for what concerns every node."""
 
 log = logging.getLogger("node-lifecycle")
 
@@ -58,7 +56,7 @@ class NodeLifecycleController:
         self._pods = manager.informer(Pod)
         self._leases = manager.informer(Lease)
         self._pods.add_index("node", node_index)
-        self._seen = node_health.Observations(time.monotonic, longest_gap=2 * timing.period + 1)
+        self._seen = node_health.Observations(time.monotonic, period=timing.period)
         self._outage = False
         self._controller = manager.controller("node-lifecycle", self.reconcile, workers=4)
         self._nodes.on_change(self._node_changed)
@@ -139,10 +137,10 @@ class NodeLifecycleController:
         silent = self._seen.silent_for(key)
         ever_reported = meta.get_condition(node.status.conditions if node.status else None, "Ready") is not None
         grace = self._timing.grace if ever_reported else self._timing.startup_grace
-        if silent > grace and not self._seen.deaf:
+        if silent > grace:
             node = await self._mark_lost(node)
         node = await self._taint(node)
-        if node_health.ready_status(node) != "True":
+        if silent > grace:
             await self._mark_pods_not_ready(node)
         # Come back when this node could have used up its grace; a lost one is woken by its own status.
         left = grace - silent

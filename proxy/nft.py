@@ -46,13 +46,13 @@ class Nft:
             return False
         self._applied, known = None, self._applied
         try:
-            await _run(text)
+            await asyncio.to_thread(_run, text)
         except NftError as error:
             if known is None:
                 raise
             # Somebody else changed the table (a firewall's `flush ruleset`): start from nothing, still atomically.
             log.warning("replacing the whole table after: %s", error)
-            await _run(replacement(wanted))
+            await asyncio.to_thread(_run, replacement(wanted))
         self._applied = wanted
         return True
 
@@ -61,7 +61,7 @@ class Nft:
         if self._applied is None:
             return False
         try:
-            await _run(f"list chain {TABLE} services\n")
+            await asyncio.to_thread(_run, f"list chain {TABLE} services\n")
         except NftError:
             self._applied = None
             return False
@@ -70,12 +70,7 @@ class Nft:
 
 def remove() -> None:
     """Take the table out of the kernel, if it is there. Raises NftError."""
-    try:
-        done = subprocess.run([NFT, "-f", "-"], input=_RESET, text=True, capture_output=True, timeout=TIMEOUT_SECONDS)
-    except OSError as error:
-        raise NftError(f"cannot run {NFT}: {error}") from error
-    if done.returncode:
-        raise NftError(_first_complaint(done.stderr))
+    _run(_RESET)
 
 
 _RESET = f"add table {TABLE}\ndelete table {TABLE}\n"
@@ -127,27 +122,16 @@ def _element_commands(
         yield f"{verb} element {TABLE} {target} {{ {', '.join(sorted(elements))} }}"
 
 
-async def _run(text: str) -> None:
+def _run(text: str) -> None:
+    """Blocks. A process of asyncio's would do, but uvloop's raises when nft ends before it has read its input."""
     try:
-        process = await asyncio.create_subprocess_exec(
-            NFT,
-            "-f",
-            "-",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        done = subprocess.run([NFT, "-f", "-"], input=text, text=True, capture_output=True, timeout=TIMEOUT_SECONDS)
     except OSError as error:
         raise NftError(f"cannot run {NFT}: {error}") from error
-    try:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
-            _, complaint = await process.communicate(text.encode())
-    except TimeoutError:
-        process.kill()
-        await process.wait()
+    except subprocess.TimeoutExpired:
         raise NftError(f"no answer within {TIMEOUT_SECONDS:.0f} s") from None
-    if process.returncode:
-        raise NftError(_first_complaint(complaint.decode(errors="replace")))
+    if done.returncode:
+        raise NftError(_first_complaint(done.stderr))
 
 
 def _first_complaint(text: str) -> str:

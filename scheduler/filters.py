@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from lightkube.models.core_v1 import Taint, Toleration
+from lightkube.models.core_v1 import Taint
 
 from api.selectors import Requirement
+from api.taints import tolerated
 from scheduler.facts import NodeTerm, PodFacts, Port
 from scheduler.snapshot import NodeInfo
 
@@ -99,21 +100,6 @@ def explain(verdicts: Iterable[Reasons], total: int) -> str:
     counts = Counter(reason for reasons in verdicts for reason in reasons)
     listed = ", ".join(sorted(f"{count} {reason}" for reason, count in counts.items()))
     return f"0/{total} nodes are available: {listed}." if listed else f"0/{total} nodes are available."
-
-
-def tolerated(taint: Taint, tolerations: Iterable[Toleration]) -> bool:
-    return any(tolerates(each, taint) for each in tolerations)
-
-
-def tolerates(toleration: Toleration, taint: Taint) -> bool:
-    """An empty key with Exists tolerates everything; an empty effect matches all effects."""
-    if toleration.effect and toleration.effect != taint.effect:
-        return False
-    if toleration.key and toleration.key != taint.key:
-        return False
-    if toleration.operator == "Exists":
-        return True
-    return bool(toleration.key) and (toleration.value or "") == (taint.value or "")
 
 
 def term_matches(term: NodeTerm, node: NodeInfo) -> bool:

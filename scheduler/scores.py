@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from api.taints import tolerated
 from scheduler.facts import PodFacts
-from scheduler.filters import term_matches, tolerated
+from scheduler.filters import term_matches
 from scheduler.snapshot import NodeInfo
 
 Score = Callable[[PodFacts, NodeInfo], float]

@@ -47,8 +47,6 @@ RULES = (
     # Everybody: health, and with credentials what kubectl must know to start.
     Rule(UNAUTHENTICATED, "get head", paths=_HEALTH),
     Rule(AUTHENTICATED, "get head", paths=f"{_HEALTH} {_DISCOVERY}"),
-    Rule(AUTHENTICATED, "create", "selfsubjectreviews.authentication.k8s.io"),
-    Rule(AUTHENTICATED, "create", "selfsubjectaccessreviews.authorization.k8s.io"),
     #
     # A machine that joins: first without credentials, then with its token.
     Rule(UNAUTHENTICATED, "get", "configmaps", namespace="kube-public", name="cluster-info"),
@@ -64,7 +62,7 @@ RULES = (
     Rule("system:kube-scheduler", f"{_READ} {_WRITE}", "leases.coordination.k8s.io", namespace="kube-system"),
     #
     # Garbage collection and namespace deletion touch every kind there is.
-    Rule("system:kube-controller-manager", f"{_READ} {_WRITE} deletecollection approve sign", "*"),
+    Rule("system:kube-controller-manager", f"{_READ} {_WRITE} deletecollection", "*"),
     #
     # The proxy, where it has an identity of its own.
     Rule("system:kube-proxy", _READ, "nodes services endpointslices.discovery.k8s.io"),

@@ -182,8 +182,15 @@ class WatchCache:
         if self._version >= version:
             return
         future = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._awaited, (version, next(self._ties), future))
-        await future
+        waiter = (version, next(self._ties), future)
+        heapq.heappush(self._awaited, waiter)
+        try:
+            await future
+        except asyncio.CancelledError:
+            if waiter in self._awaited:  # it may wait for a version that never comes
+                self._awaited.remove(waiter)
+                heapq.heapify(self._awaited)
+            raise
 
     def watch(self, resource: str, namespace: str = "", *, since: int | None = None) -> Watcher:
         """Changes of a resource after version `since`; without it, first the present objects as ADDED.

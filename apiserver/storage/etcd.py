@@ -246,6 +246,8 @@ class EtcdStorage:
                 async for response in stream:
                     if response.compact_revision:
                         raise Compacted(f"events after version {since} are gone")
+                    if response.header.revision < since // STRIDE:
+                        raise Compacted(f"etcd knows no version {since}: it was restored or replaced")
                     if response.canceled:
                         raise Unavailable(response.cancel_reason or "etcd cancelled the watch")
                     away = False

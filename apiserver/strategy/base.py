@@ -55,7 +55,9 @@ class Strategy:
         if self.kind.has_status:
             new.status = old.status
         if self.counts_generations:
-            new.metadata.generation = (old.metadata.generation or 0) + (self.specification(new) != self.specification(old))
+            new.metadata.generation = (old.metadata.generation or 0) + (
+                self.specification(new) != self.specification(old)
+            )
 
     def specification(self, obj: Any) -> Any:
         return obj.spec

@@ -17,9 +17,31 @@ if TYPE_CHECKING:
     from apiserver.auth import User
 
 USAGES = frozenset(
-    "signing,digital signature,content commitment,key encipherment,key agreement,data encipherment,cert sign,"
-    "crl sign,encipher only,decipher only,any,server auth,client auth,code signing,email protection,s/mime,"
-    "ipsec end system,ipsec tunnel,ipsec user,timestamping,ocsp signing,microsoft sgc,netscape sgc".split(",")
+    [
+        "signing",
+        "digital signature",
+        "content commitment",
+        "key encipherment",
+        "key agreement",
+        "data encipherment",
+        "cert sign",
+        "crl sign",
+        "encipher only",
+        "decipher only",
+        "any",
+        "server auth",
+        "client auth",
+        "code signing",
+        "email protection",
+        "s/mime",
+        "ipsec end system",
+        "ipsec tunnel",
+        "ipsec user",
+        "timestamping",
+        "ocsp signing",
+        "microsoft sgc",
+        "netscape sgc",
+    ]
 )
 FINAL = ("Approved", "Denied", "Failed")
 
@@ -66,7 +88,13 @@ class CertificateSigningRequestStrategy(Strategy):
             if usage not in USAGES:
                 errors.append(not_supported(f"spec.usages[{index}]", usage, sorted(USAGES)))
         if spec.expirationSeconds is not None and spec.expirationSeconds < 600:
-            errors.append(invalid("spec.expirationSeconds", spec.expirationSeconds, "may not specify a duration less than 600 seconds (10 minutes)"))
+            errors.append(
+                invalid(
+                    "spec.expirationSeconds",
+                    spec.expirationSeconds,
+                    "may not specify a duration less than 600 seconds (10 minutes)",
+                )
+            )
         return errors
 
     def validate_update(self, new: Any, old: Any) -> list[FieldError]:
@@ -79,9 +107,11 @@ class CertificateSigningRequestStrategy(Strategy):
         errors: list[FieldError] = []
         for name in FINAL:
             if name in before and name not in after:
-                errors.append(forbidden("status.conditions", f"updates may not remove a condition of type \"{name}\""))
+                errors.append(forbidden("status.conditions", f'updates may not remove a condition of type "{name}"'))
         if "Approved" in after and "Denied" in after:
-            errors.append(invalid("status.conditions", "Denied", "Approved and Denied conditions are mutually exclusive"))
+            errors.append(
+                invalid("status.conditions", "Denied", "Approved and Denied conditions are mutually exclusive")
+            )
         for name, condition in after.items():
             if name in FINAL and condition.status not in (None, "", "True"):
                 errors.append(invalid("status.conditions", condition.status, f"{name} condition must have status True"))

@@ -74,7 +74,9 @@ class NodeStrategy(Strategy):
             errors += names.check(f"{path}.value", taint.value or "", names.label_value)
             if taint.effect not in EFFECTS:
                 errors.append(
-                    not_supported(f"{path}.effect", taint.effect, EFFECTS) if taint.effect else required(f"{path}.effect")
+                    not_supported(f"{path}.effect", taint.effect, EFFECTS)
+                    if taint.effect
+                    else required(f"{path}.effect")
                 )
             if (taint.key, taint.effect) in seen:
                 why = f"taints must be unique by key and effect pair: {taint.key}:{taint.effect}"
@@ -84,15 +86,19 @@ class NodeStrategy(Strategy):
             try:
                 ipaddress.ip_network(cidr)
             except ValueError:
-                errors.append(invalid(f"spec.podCIDRs[{index}]", cidr, "must be a valid CIDR value, (e.g. 10.9.8.0/24)"))
+                errors.append(
+                    invalid(f"spec.podCIDRs[{index}]", cidr, "must be a valid CIDR value, (e.g. 10.9.8.0/24)")
+                )
         return errors
 
     def validate_update(self, new: Any, old: Any) -> list[FieldError]:
         errors = self.validate(new)
         before = old.spec.podCIDR if old.spec else None
         if before and (new.spec is None or new.spec.podCIDR != before):
-            errors.append(forbidden("spec.podCIDRs", "node updates may not change podCIDR except from \"\" to valid"))
+            errors.append(forbidden("spec.podCIDRs", 'node updates may not change podCIDR except from "" to valid'))
         before = old.spec.providerID if old.spec else None
         if before and (new.spec is None or new.spec.providerID != before):
-            errors.append(forbidden("spec.providerID", 'node updates may not change providerID except from "" to valid'))
+            errors.append(
+                forbidden("spec.providerID", 'node updates may not change providerID except from "" to valid')
+            )
         return errors

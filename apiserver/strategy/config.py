@@ -27,7 +27,9 @@ class ConfigMapStrategy(Strategy):
             errors += names.check(f"binaryData[{key}]", key, names.config_key)
             if decoded_size(value) is None:
                 errors.append(invalid(f"binaryData[{key}]", "<value omitted>", "illegal base64 data"))
-        size = sum(len(each.encode()) for each in data.values()) + sum(decoded_size(each) or 0 for each in binary.values())
+        size = sum(len(each.encode()) for each in data.values()) + sum(
+            decoded_size(each) or 0 for each in binary.values()
+        )
         return errors + too_long("", size)
 
     def validate_update(self, new: Any, old: Any) -> list[FieldError]:
@@ -105,4 +107,8 @@ def decoded_size(text: str) -> int | None:
 
 
 def too_long(path: str, size: int) -> list[FieldError]:
-    return [FieldError(path, "FieldValueTooLong", f"may not be more than {LIMIT_BYTES} bytes")] if size > LIMIT_BYTES else []
+    return (
+        [FieldError(path, "FieldValueTooLong", f"may not be more than {LIMIT_BYTES} bytes")]
+        if size > LIMIT_BYTES
+        else []
+    )

@@ -238,7 +238,11 @@ def _validate_env(variables: list[Any], path: str, errors: list[FieldError]) -> 
             continue
         if variable.value:
             errors.append(invalid(f"{here}.valueFrom", "", "may not be specified when `value` is not empty"))
-        given = [name for name in ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef") if getattr(source, name)]
+        given = [
+            name
+            for name in ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef")
+            if getattr(source, name)
+        ]
         if not given:
             errors.append(
                 invalid(
@@ -347,21 +351,23 @@ def _validate_toleration(toleration: Any, path: str, errors: list[FieldError]) -
             invalid(
                 f"{path}.operator",
                 toleration.operator or "",
-                "operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
+                'operator must be Exists when `key` is empty, which means "match all values and all keys"',
             )
         )
     if toleration.tolerationSeconds is not None and toleration.effect != "NoExecute":
         errors.append(
-            invalid(f"{path}.effect", toleration.effect or "", "effect must be 'NoExecute' when `tolerationSeconds` is set")
+            invalid(
+                f"{path}.effect", toleration.effect or "", "effect must be 'NoExecute' when `tolerationSeconds` is set"
+            )
         )
     if toleration.operator not in (None, "", "Equal", "Exists", "Lt", "Gt"):
         errors.append(not_supported(f"{path}.operator", toleration.operator, ["Equal", "Exists"]))
     elif toleration.operator == "Exists" and toleration.value:
-        errors.append(
-            invalid(f"{path}.operator", toleration.value, "value must be empty when `operator` is 'Exists'")
-        )
+        errors.append(invalid(f"{path}.operator", toleration.value, "value must be empty when `operator` is 'Exists'"))
     if toleration.effect not in (None, "", "NoSchedule", "PreferNoSchedule", "NoExecute"):
-        errors.append(not_supported(f"{path}.effect", toleration.effect, ["NoExecute", "NoSchedule", "PreferNoSchedule"]))
+        errors.append(
+            not_supported(f"{path}.effect", toleration.effect, ["NoExecute", "NoSchedule", "PreferNoSchedule"])
+        )
 
 
 IMMUTABLE = (

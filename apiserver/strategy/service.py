@@ -145,14 +145,18 @@ async def _allocate_address(new: Any, old: Any, allocator: Allocator, errors: li
         try:
             spec.clusterIP = await allocator.take_address(spec.clusterIP, new)
         except AllocationError as error:
-            errors.append(invalid("spec.clusterIPs", spec.clusterIP or "", f"failed to allocate IP {spec.clusterIP}: {error}"))
+            errors.append(
+                invalid("spec.clusterIPs", spec.clusterIP or "", f"failed to allocate IP {spec.clusterIP}: {error}")
+            )
             return
     spec.clusterIPs = [spec.clusterIP]
 
 
 async def _allocate_node_ports(new: Any, old: Any, allocator: Allocator, errors: list[FieldError]) -> None:
     spec = new.spec
-    if spec.type not in WITH_NODE_PORTS or (spec.type == "LoadBalancer" and spec.allocateLoadBalancerNodePorts is False):
+    if spec.type not in WITH_NODE_PORTS or (
+        spec.type == "LoadBalancer" and spec.allocateLoadBalancerNodePorts is False
+    ):
         return
     mine = held(old)[1]
     for index, port in enumerate(spec.ports or ()):
@@ -216,12 +220,18 @@ def _validate_addresses(spec: Any) -> list[FieldError]:
     errors: list[FieldError] = []
     if spec.type == "ExternalName":
         if spec.clusterIP:
-            errors.append(FieldError("spec.clusterIPs", "FieldValueForbidden", "may not be set when `type` is 'ExternalName'"))
+            errors.append(
+                FieldError("spec.clusterIPs", "FieldValueForbidden", "may not be set when `type` is 'ExternalName'")
+            )
         return errors
     if spec.clusterIP == HEADLESS and spec.type in WITH_NODE_PORTS:
         errors.append(invalid("spec.clusterIPs[0]", HEADLESS, f"may not be set to 'None' for {spec.type} services"))
     if spec.clusterIP and spec.clusterIP != HEADLESS and not _is_address(spec.clusterIP):
-        errors.append(invalid("spec.clusterIPs[0]", spec.clusterIP, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"))
+        errors.append(
+            invalid(
+                "spec.clusterIPs[0]", spec.clusterIP, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+            )
+        )
     if spec.clusterIP and spec.clusterIPs and spec.clusterIPs[0] != spec.clusterIP:
         errors.append(invalid("spec.clusterIPs", spec.clusterIPs[0], "first value must match `clusterIP`"))
     for index, address in enumerate(spec.externalIPs or ()):

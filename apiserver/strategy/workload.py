@@ -100,7 +100,9 @@ def validate_template(template: Any, path: str) -> list[FieldError]:
     if template.spec.restartPolicy in ("OnFailure", "Never"):
         errors.append(not_supported(f"{path}.spec.restartPolicy", template.spec.restartPolicy, ["Always"]))
     if template.spec.activeDeadlineSeconds is not None:
-        errors.append(forbidden(f"{path}.spec.activeDeadlineSeconds", "activeDeadlineSeconds in workload is not Supported"))
+        errors.append(
+            forbidden(f"{path}.spec.activeDeadlineSeconds", "activeDeadlineSeconds in workload is not Supported")
+        )
     return errors
 
 
@@ -141,7 +143,9 @@ class DeploymentStrategy(WorkloadStrategy):
             at_least_zero(errors, f"spec.{field}", getattr(spec, field))
         if (spec.progressDeadlineSeconds or 0) <= (spec.minReadySeconds or 0):
             errors.append(
-                invalid("spec.progressDeadlineSeconds", spec.progressDeadlineSeconds, "must be greater than minReadySeconds")
+                invalid(
+                    "spec.progressDeadlineSeconds", spec.progressDeadlineSeconds, "must be greater than minReadySeconds"
+                )
             )
         return errors + _validate_rollout(spec.strategy)
 
@@ -165,7 +169,9 @@ def _validate_rollout(strategy: RolloutStrategy | None) -> list[FieldError]:
         why = "may not be 0 when `maxSurge` is 0"
         errors.append(invalid(f"{path}.rollingUpdate.maxUnavailable", update.maxUnavailable, why))
     if isinstance(update.maxUnavailable, str) and (unavailable or 0) > 100:
-        errors.append(invalid(f"{path}.rollingUpdate.maxUnavailable", update.maxUnavailable, "must not be greater than 100%"))
+        errors.append(
+            invalid(f"{path}.rollingUpdate.maxUnavailable", update.maxUnavailable, "must not be greater than 100%")
+        )
     return errors
 
 

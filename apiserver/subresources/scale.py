@@ -86,7 +86,5 @@ async def patch(api: ResourceApi, store: ObjectStore, request: Request) -> Respo
         warnings[:] = decoded.warnings
         return _set_replicas(obj, decoded.obj, current, store)
 
-    outcome = await store.update(
-        api.namespace(store, request), request.info.name, change, dry_run=request.dry_run
-    )
+    outcome = await store.update(api.namespace(store, request), request.info.name, change, dry_run=request.dry_run)
     return _answer(store, request, outcome.value).warn(warnings)

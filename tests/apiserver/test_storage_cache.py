@@ -309,6 +309,13 @@ async def test_an_object_that_cannot_be_indexed_stays_visible(storage: FaultySto
     running.cancel()
 
 
+async def test_waiting_for_a_version_that_never_comes_leaves_nothing_behind(cache: WatchCache) -> None:
+    for version in (10**12, 10**15):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(cache.seen(version), 0.01)
+    assert not cache._awaited
+
+
 async def test_a_watch_event_is_made_once_for_all(storage: FaultyStorage, cache: WatchCache) -> None:
     watchers = [cache.watch("pods", since=cache.version) for _ in range(3)]
     record = await storage.create("/pods/a/x", obj("x"))

@@ -6,16 +6,24 @@ started again. `etcd_url` is its client URL, for tests that only need a store. B
 
 from __future__ import annotations
 
+import datetime
+import ipaddress
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 START_SECONDS = 20.0
 
@@ -30,13 +38,23 @@ def free_ports(count: int) -> list[int]:
 
 
 class EtcdProcess:
-    """One etcd. `kill` pulls its plug (SIGKILL); `start` brings it back on the same data and ports."""
+    """One etcd. `kill` pulls its plug (SIGKILL); `start` brings it back on the same data and ports.
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    With `tls` (a CA, and a certificate and key that serve both sides) it speaks only to clients of that CA.
+    """
+
+    def __init__(self, directory: Path, *, tls: tuple[str, str, str] | None = None) -> None:
         client, peer = free_ports(2)
-        self.url = f"http://127.0.0.1:{client}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{client}"
         self.directory = directory
-        self._options = options
+        self._options: list[str] = []
+        self._context: ssl.SSLContext | None = None
+        if tls:
+            ca, cert, key = tls
+            self._options = [f"--cert-file={cert}", f"--key-file={key}", f"--trusted-ca-file={ca}"]
+            self._options.append("--client-cert-auth")
+            self._context = ssl.create_default_context(cafile=ca)
+            self._context.load_cert_chain(cert, key)
         self._peer_url = f"http://127.0.0.1:{peer}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -74,7 +92,7 @@ class EtcdProcess:
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
-                with urllib.request.urlopen(f"{self.url}/health", timeout=1) as answer:
+                with urllib.request.urlopen(f"{self.url}/health", timeout=1, context=self._context) as answer:
                     if b'"true"' in answer.read():
                         return
             except OSError:
@@ -83,6 +101,43 @@ class EtcdProcess:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError((self.directory / "etcd.log").read_text())
             time.sleep(0.02)
+
+
+@dataclass
+class Identity:
+    cert: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    def write(self, directory: Path, name: str) -> tuple[str, str]:
+        cert, key = directory / f"{name}.crt", directory / f"{name}.key"
+        cert.write_bytes(self.cert.public_bytes(serialization.Encoding.PEM))
+        encoding, no_encryption = serialization.Encoding.PEM, serialization.NoEncryption()
+        key.write_bytes(self.key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, no_encryption))
+        return str(cert), str(key)
+
+
+def identity(name: str, *groups: str, issuer: Identity | None = None, address: str = "") -> Identity:
+    """A certificate signed by `issuer`, or by itself: then it is a CA."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    names = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
+    subject = x509.Name([*names, x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder(subject_name=subject, public_key=key.public_key())
+    builder = builder.issuer_name(issuer.cert.subject if issuer else subject).serial_number(x509.random_serial_number())
+    builder = builder.not_valid_before(now - datetime.timedelta(hours=1)).not_valid_after(
+        now + datetime.timedelta(hours=1)
+    )
+    builder = builder.add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+    if address:
+        names_in = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
+        builder = builder.add_extension(names_in, critical=False)
+    return Identity(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)
+
+
+@pytest.fixture
+def issue() -> Callable[..., Identity]:
+    """Makes certificates: see `identity`."""
+    return identity
 
 
 @pytest.fixture(scope="session")
@@ -96,6 +151,19 @@ def etcd_binary() -> str:
 @pytest.fixture
 def etcd(etcd_binary: str, tmp_path: Path) -> Iterator[EtcdProcess]:
     process = EtcdProcess(tmp_path)
+    process.start()
+    yield process
+    process.kill()
+
+
+@pytest.fixture
+def tls_etcd(etcd_binary: str, tmp_path: Path) -> Iterator[EtcdProcess]:
+    """As `etcd`, with TLS and client certificates; ca.crt, etcd.crt and etcd.key are in its directory."""
+    ca = identity("etcd-ca")
+    ca_file, _ = ca.write(tmp_path, "ca")
+    process = EtcdProcess(
+        tmp_path, tls=(ca_file, *identity("etcd", issuer=ca, address="127.0.0.1").write(tmp_path, "etcd"))
+    )
     process.start()
     yield process
     process.kill()

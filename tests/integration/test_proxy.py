@@ -44,6 +44,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network n
 
 CLONE_NEWNET = 0x40000000
 SERVICE_IP = "10.96.7.7"
+NFT = shutil.which("nft")
 NODE_IPS = {1: "10.89.77.11", 2: "10.89.77.12"}
 NODE_PORT = 30777
 
@@ -172,15 +173,10 @@ class Lab:
         for number, address in NODE_IPS.items():
             node = self.nodes[number] = self.add(Namespace(f"{self.prefix}-n{number}"))
             self.plug(switch, node, address)
-            # Nodes route to each other over the wire that clients are on, which a tunnel spares real nodes. The
-            # redirects it causes count against the limit of ICMP errors, "port unreachable" among them.
-            for scope in ("all", "eth0"):
-                node.sysctl(f"net/ipv4/conf/{scope}/send_redirects", "0")
             node.ip("link", "add", "minik0", "type", "bridge")
             node.ip("addr", "add", f"10.244.{number}.1/24", "dev", "minik0")
             node.ip("link", "set", "minik0", "up")
-            other = 3 - number
-            node.ip("route", "add", f"10.244.{other}.0/24", "via", NODE_IPS[other])
+            self.tunnel(node, number, 3 - number)
             node.inside(lambda: link.ensure(service_cidr="10.96.0.0/16", dns_ip="10.96.0.10"))
             assert node.inside(link.bridge_netfilter)
             self.tables[number], self.before[number] = Nft(), Ruleset()
@@ -189,6 +185,17 @@ class Lab:
     def add(self, each: Any) -> Any:
         self.everything.append(each)
         return each
+
+    def tunnel(self, node: Namespace, number: int, other: int) -> None:
+        """As the kubelet makes it: the other node's pods behind a VXLAN link."""
+        own = ("id", "1", "dstport", "8472", "local", NODE_IPS[number], "nolearning")
+        node.ip("link", "add", "minik.vxlan", "address", f"02:42:00:00:00:0{number}", "type", "vxlan", *own)
+        node.ip("addr", "add", f"10.244.{number}.0/32", "dev", "minik.vxlan")
+        node.ip("link", "set", "minik.vxlan", "up")
+        mac = f"02:42:00:00:00:0{other}"
+        node.ip("neigh", "add", f"10.244.{other}.0", "lladdr", mac, "dev", "minik.vxlan", "nud", "permanent")
+        node.shell("bridge", "fdb", "add", mac, "dev", "minik.vxlan", "dst", NODE_IPS[other], "self", "permanent")
+        node.ip("route", "add", f"10.244.{other}.0/24", "via", f"10.244.{other}.0", "dev", "minik.vxlan", "onlink")
 
     def plug(self, switch: Namespace, host: Namespace, address: str) -> None:
         port = f"p{address.rpartition('.')[2]}"
@@ -201,7 +208,7 @@ class Lab:
         for each in reversed(self.everything):
             each.remove()
 
-    def apply(self, services: list[Service], slices: list[EndpointSlice]) -> None:
+    def apply(self, services: list[Service], slices: list[EndpointSlice], *, bridge_netfilter: bool = True) -> None:
         """What the proxier does on every node."""
         for number, node in self.nodes.items():
             facts = NodeFacts(
@@ -210,6 +217,7 @@ class Lab:
                 service_cidr="10.96.0.0/16",
                 dns_ip="10.96.0.10",
                 pod_cidr=f"10.244.{number}.0/24",
+                bridge_netfilter=bridge_netfilter,
             )
             wanted, table = build(services, slices, facts), self.tables[number]
             node.inside(lambda wanted=wanted, table=table: asyncio.run(table.apply(wanted)))
@@ -451,6 +459,17 @@ def test_a_flushed_table_comes_back(lab: Lab) -> None:
     assert {node.ask(SERVICE_IP) for _ in range(2)} == {"p10", "p11"}
 
 
+def test_without_bridge_netfilter_pods_of_one_bridge_still_meet(lab: Lab) -> None:
+    for node in lab.nodes.values():
+        node.sysctl("net/bridge/bridge-nf-call-iptables", "0")
+    try:
+        lab.apply([service()], [endpoints(lab.pods[:3])], bridge_netfilter=False)
+        assert {lab.pods[0].ask(SERVICE_IP) for _ in range(3)} == {"p10", "p11", "p12"}
+    finally:
+        for node in lab.nodes.values():
+            node.sysctl("net/bridge/bridge-nf-call-iptables", "1")
+
+
 def test_the_longest_names_fit(lab: Lab) -> None:
     name = "n" * 63
     web = service(name=name, sessionAffinity="ClientIP", ports=[ServicePort(port=65535, targetPort=8080)])
@@ -474,18 +493,19 @@ class Control:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.client: Client = self.node.inside(lambda: Client(KubeConfig.from_file(self.kubeconfig), trust_env=False))
 
-    def start(self, module: str, *options: str) -> None:
+    def start(self, module: str, *options: str, path: str = "") -> None:
         command = ["nsenter", f"--net=/run/netns/{self.node.name}", sys.executable, "-m", module, *options]
         with (self.directory / f"{module}.log").open("ab") as log:
-            self.processes[module] = subprocess.Popen(command, stderr=log, stdout=log)
+            environment = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}".lstrip(":")}
+            self.processes[module] = subprocess.Popen(command, stderr=log, stdout=log, env=environment)
 
     def start_apiserver(self) -> None:
         self.start("apiserver", "--bind-address", "127.0.0.1", "--secure-port", str(self.port))
         self.wait(lambda: self.http_get(self.port, "/readyz")[0] == 200)
 
-    def start_proxy(self) -> None:
-        options = ["--hostname-override", "node-1", "--upstream-dns", ""]
-        self.start("proxy", "--kubeconfig", str(self.kubeconfig), "--healthz-bind-address", "127.0.0.1:10256", *options)
+    def start_proxy(self, *, path: str = "") -> None:
+        options = ["--kubeconfig", str(self.kubeconfig), "--hostname-override", "node-1", "--upstream-dns", ""]
+        self.start("proxy", *options, "--healthz-bind-address", "127.0.0.1:10256", path=path)
 
     def wait_proxy(self) -> None:
         self.wait(lambda: self.http_get(10256, "/healthz")[0] == 200)
@@ -596,6 +616,28 @@ def test_the_proxy_follows_the_api_server_and_survives_being_killed(lab: Lab, co
     assert control.processes.pop("proxy").wait() == 0
     assert "minik-proxy" not in lab.nodes[1].shell("nft", "list", "tables")
     assert "minik-svc" not in lab.nodes[1].shell("ip", "link")
+
+
+def test_a_refused_transaction_leaves_the_old_rules_and_is_tried_again(lab: Lab, control: Control) -> None:
+    control.call(lambda client: client.create(service()))
+    stored = control.call(lambda client: client.create(endpoints(lab.pods[:1])))
+    served_by(lab, control, lab.pods[:1])
+    control.end("proxy")
+    broken = control.directory / "bin"
+    broken.mkdir()
+    refusing = broken / "refuse"
+    refusing.touch()
+    (broken / "nft").write_text(f'#!/bin/sh\n[ -e {refusing} ] && echo out of memory >&2 && exit 1\nexec {NFT} "$@"\n')
+    (broken / "nft").chmod(0o755)
+    stored.endpoints = endpoints(lab.pods[1:2]).endpoints
+    control.call(lambda client: client.replace(stored))
+    control.start_proxy(path=str(broken))
+    control.wait(lambda: "out of memory" in control.http_get(10256, "/healthz")[1])
+    assert control.http_get(10256, "/healthz")[0] == 503
+    assert lab.nodes[1].ask(SERVICE_IP) == "p10"
+    refusing.unlink()
+    served_by(lab, control, lab.pods[1:2])
+    control.wait_proxy()
 
 
 def test_a_pod_finds_services_by_name(lab: Lab, control: Control) -> None:

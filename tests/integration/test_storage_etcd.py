@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 from apiserver.storage import etcd as etcd_module
 from apiserver.storage.base import Batch, Compacted, Event, EventType, Record, TooLarge, Unavailable
 from apiserver.storage.cache import WatchCache
-from apiserver.storage.etcd import STRIDE, EtcdStorage
+from apiserver.storage.etcd import STRIDE, EtcdStorage, TlsFiles
 
 DEADLINE = 30.0
 
@@ -347,6 +348,23 @@ async def test_a_cache_lists_again_when_history_was_compacted_while_it_was_away(
     await paused.close()
 
 
+async def test_a_cache_lists_again_when_etcd_lost_everything(etcd: EtcdProcess, storage: EtcdStorage) -> None:
+    for i in range(5):
+        await storage.create(f"/pods/default/{i}", obj(str(i)))
+    cache = WatchCache(storage, lambda record: ({}, {}))
+    running = asyncio.create_task(cache.run())
+    await cache.ready()
+    watcher = cache.watch("pods", since=cache.version)
+    etcd.kill()
+    await asyncio.to_thread(shutil.rmtree, etcd.directory / "data")
+    etcd.start()
+    async with asyncio.timeout(DEADLINE):
+        with pytest.raises(Compacted):
+            await watcher.next()
+    assert cache.list("pods") == []
+    running.cancel()
+
+
 class PausedStorage(EtcdStorage):
     """Its watch asks for nothing until `resumed`, as if the process had been frozen."""
 
@@ -380,3 +398,23 @@ async def test_compaction_goes_on_by_itself(etcd: EtcdProcess, storage: EtcdStor
             except Compacted:
                 break
     await tidy.close()
+
+
+async def test_it_speaks_tls_with_a_client_certificate(tls_etcd: EtcdProcess) -> None:
+    directory = tls_etcd.directory
+    ca, cert, key = (str(directory / name) for name in ("ca.crt", "etcd.crt", "etcd.key"))
+    storage = await EtcdStorage.open([tls_etcd.url], tls=TlsFiles(ca, cert, key), compact_seconds=0)
+    start = await storage.version()
+    record = await storage.create("/pods/default/a", obj("a"))
+    assert await Listener(storage, start).until(record.version) == [Event(EventType.ADDED, record)]
+    await storage.close()
+
+
+async def test_without_a_client_certificate_etcd_is_unavailable(
+    tls_etcd: EtcdProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(etcd_module, "READ_ATTEMPTS", 2)
+    storage = await EtcdStorage.open([tls_etcd.url], tls=TlsFiles(str(tls_etcd.directory / "ca.crt")))
+    with pytest.raises(Unavailable):
+        await storage.version()
+    await storage.close()

@@ -1,0 +1,162 @@
+"""`describe node`: conditions, capacity, and what the pods on it ask for. Pure: objects in, lines out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from api import quantity
+from cli.ages import age, rfc1123
+from cli.layout import annotations, events, labels, taints
+
+Object = Mapping[str, Any]
+Amounts = dict[str, Decimal]
+
+ROLE_PREFIX = "node-role.kubernetes.io/"
+CONDITION_TITLES = ("Type", "Status", "LastHeartbeatTime", "LastTransitionTime", "Reason", "Message")
+SYSTEM = (
+    ("Machine ID", "machineID"),
+    ("System UUID", "systemUUID"),
+    ("Boot ID", "bootID"),
+    ("Kernel Version", "kernelVersion"),
+    ("OS Image", "osImage"),
+    ("Operating System", "operatingSystem"),
+    ("Architecture", "architecture"),
+    ("Container Runtime Version", "containerRuntimeVersion"),
+    ("Kubelet Version", "kubeletVersion"),
+    ("Kube-Proxy Version", "kubeProxyVersion"),
+)
+
+
+def node_lines(node: Object, *, lease: Object | None, pods: Sequence[Object], happened: Sequence[Object]) -> list[str]:
+    """`pods` are those on the node."""
+    meta, spec, status = node["metadata"], node.get("spec") or {}, node.get("status") or {}
+    running = [each for each in pods if (each.get("status") or {}).get("phase") not in ("Succeeded", "Failed")]
+    allocatable = status.get("allocatable") or status.get("capacity") or {}
+    return [
+        f"Name:\t{meta['name']}",
+        f"Roles:\t{roles(meta.get('labels'))}",
+        *labels("Labels", meta.get("labels")),
+        *annotations("Annotations", meta.get("annotations")),
+        f"CreationTimestamp:\t{rfc1123(meta.get('creationTimestamp'))}",
+        *taints(spec.get("taints")),
+        f"Unschedulable:\t{str(bool(spec.get('unschedulable'))).lower()}",
+        *_lease(lease),
+        *_conditions(status),
+        "Addresses:",
+        *(f"  {each['type']}:\t{each['address']}" for each in status.get("addresses") or []),
+        *_amounts("Capacity", status.get("capacity")),
+        *_amounts("Allocatable", status.get("allocatable")),
+        "System Info:",
+        *(f"  {title}:\t{(status.get('nodeInfo') or {}).get(field, '')}" for title, field in SYSTEM),
+        *([f"PodCIDR:\t{spec['podCIDR']}"] if spec.get("podCIDR") else []),
+        *([f"PodCIDRs:\t{','.join(spec['podCIDRs'])}"] if spec.get("podCIDRs") else []),
+        *([f"ProviderID:\t{spec['providerID']}"] if spec.get("providerID") else []),
+        *_pods(running, allocatable),
+        *_allocated(running, allocatable),
+        *events(happened),
+    ]
+
+
+def roles(node_labels: Mapping[str, str] | None) -> str:
+    found = sorted(key.removeprefix(ROLE_PREFIX) for key in node_labels or {} if key.startswith(ROLE_PREFIX))
+    return ",".join(found) or "<none>"
+
+
+def _lease(lease: Object | None) -> list[str]:
+    if lease is None:
+        return ["Lease:\tFailed to get lease: not found"]
+    spec = lease.get("spec") or {}
+    return [
+        "Lease:",
+        f"  HolderIdentity:\t{spec.get('holderIdentity') or '<unset>'}",
+        f"  AcquireTime:\t{rfc1123(spec.get('acquireTime'))}",
+        f"  RenewTime:\t{rfc1123(spec.get('renewTime'))}",
+    ]
+
+
+def _conditions(status: Object) -> list[str]:
+    rows = [
+        f"  {each['type']} \t{each['status']} \t{rfc1123(each.get('lastHeartbeatTime'))} "
+        f"\t{rfc1123(each.get('lastTransitionTime'))} \t{each.get('reason', '')} \t{each.get('message', '')}"
+        for each in status.get("conditions") or []
+    ]
+    ruler = "\t".join("-" * len(title) for title in CONDITION_TITLES)
+    return ["Conditions:", "  " + "\t".join(CONDITION_TITLES), f"  {ruler}", *rows] if rows else []
+
+
+def _amounts(title: str, amounts: Mapping[str, str] | None) -> list[str]:
+    return [f"{title}:", *(f"  {name}:\t{amount}" for name, amount in sorted((amounts or {}).items()))]
+
+
+def _pods(pods: Sequence[Object], allocatable: Mapping[str, str]) -> list[str]:
+    lines = [
+        f"Non-terminated Pods:\t({len(pods)} in total)",
+        "  Namespace\tName\t\tCPU Requests\tCPU Limits\tMemory Requests\tMemory Limits\tAge",
+        "  ---------\t----\t\t------------\t----------\t---------------\t-------------\t---",
+    ]
+    for pod in pods:
+        meta = pod["metadata"]
+        requests, limits = pod_amounts(pod, "requests"), pod_amounts(pod, "limits")
+        cells = [_share(amounts, name, allocatable) for name in ("cpu", "memory") for amounts in (requests, limits)]
+        lines.append(
+            f"  {meta['namespace']}\t{meta['name']}\t\t" + "\t".join(cells) + f"\t{age(meta.get('creationTimestamp'))}"
+        )
+    return lines
+
+
+def _allocated(pods: Sequence[Object], allocatable: Mapping[str, str]) -> list[str]:
+    lines = [
+        "Allocated resources:",
+        "  (Total limits may be over 100 percent, i.e., overcommitted.)",
+        "  Resource\tRequests\tLimits",
+        "  --------\t--------\t------",
+    ]
+    totals = {which: _sum([pod_amounts(pod, which) for pod in pods]) for which in ("requests", "limits")}
+    for name in ("cpu", "memory", "ephemeral-storage"):
+        if name in allocatable or name != "ephemeral-storage":
+            shares = [_share(totals[which], name, allocatable) for which in ("requests", "limits")]
+            lines.append(f"  {name}\t" + "\t".join(shares))
+    return lines
+
+
+def pod_amounts(pod: Object, which: str) -> Amounts:
+    """What a pod's containers ask for together, or its largest init container if that is more."""
+    spec = pod["spec"]
+    together = _sum([_parsed(each, which) for each in spec.get("containers") or []])
+    for container in spec.get("initContainers") or []:
+        for name, amount in _parsed(container, which).items():
+            together[name] = max(together.get(name, Decimal(0)), amount)
+    return together
+
+
+def _parsed(container: Object, which: str) -> Amounts:
+    amounts = (container.get("resources") or {}).get(which) or {}
+    return {name: quantity.parse(str(amount)) for name, amount in amounts.items()}
+
+
+def _sum(parts: Sequence[Amounts]) -> Amounts:
+    total: Amounts = {}
+    for part in parts:
+        for name, amount in part.items():
+            total[name] = total.get(name, Decimal(0)) + amount
+    return total
+
+
+def _share(amounts: Amounts, name: str, allocatable: Mapping[str, str]) -> str:
+    """`250m (12%)`: an amount and how much of the node it is."""
+    amount = amounts.get(name, Decimal(0))
+    whole = quantity.parse(str(allocatable.get(name, "0")))
+    percent = int(amount * 100 / whole) if whole else 0
+    return f"{amount_text(amount, name)} ({percent}%)"
+
+
+def amount_text(amount: Decimal, name: str) -> str:
+    """An amount in the unit people read it in: thousandths of a core, or whole binary units of memory."""
+    if name == "cpu":
+        return quantity.canonical(format(amount, "f"))
+    for unit, size in (("Gi", 2**30), ("Mi", 2**20), ("Ki", 2**10)):
+        if amount and amount % size == 0:
+            return f"{int(amount / size)}{unit}"
+    return quantity.canonical(format(amount, "f"))

@@ -1,0 +1,150 @@
+"""The layout of `describe`: lines with tabs in them, lined up column by column. Pure.
+
+A column reaches as far as the lines next to each other that have it; a line without a tab ends all columns. Text
+right of the last tab of a line is free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cli.ages import age, rfc1123
+
+PADDING = 2
+MAX_ANNOTATION = 140
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+def tabulate(lines: Iterable[str]) -> str:
+    """The lines as text, tabs turned into as many blanks as it takes."""
+    cells = [each.split("\t") for line in lines for each in line.split("\n")]
+    out: list[str] = []
+    _block(cells, [], out)
+    return "".join(f"{line}\n" for line in out)
+
+
+def _block(lines: Sequence[Sequence[str]], widths: list[int], out: list[str]) -> None:
+    """Lay out lines whose first len(widths) columns are known, one run of lines that have the next column at a time."""
+    column, start, index = len(widths), 0, 0
+    while index < len(lines):
+        if column >= len(lines[index]) - 1:
+            index += 1
+            continue
+        out += [_line(each, widths) for each in lines[start:index]]
+        start = index
+        while index < len(lines) and column < len(lines[index]) - 1:
+            index += 1
+        width = max(len(each[column]) for each in lines[start:index]) + PADDING
+        _block(lines[start:index], [*widths, width], out)
+        start = index
+    out += [_line(each, widths) for each in lines[start:]]
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [cell.ljust(widths[index]) if index < len(widths) else cell for index, cell in enumerate(cells)]
+    return "".join(padded)
+
+
+def indent(level: int, lines: Iterable[str]) -> list[str]:
+    return ["  " * level + line for line in lines]
+
+
+def labels(title: str, values: Mapping[str, str] | None) -> list[str]:
+    """`Title:  a=b`, one per line."""
+    return _stacked(title, [f"{key}={value}" for key, value in sorted((values or {}).items())])
+
+
+def annotations(title: str, values: Mapping[str, str] | None) -> list[str]:
+    """`Title:  key: value`; long values below their key, apply's bookkeeping left out."""
+    shown: list[str] = []
+    for key, value in sorted((values or {}).items()):
+        if key == LAST_APPLIED:
+            continue
+        text = value.removesuffix("\n")
+        if len(key) + len(text) + 2 > MAX_ANNOTATION or "\n" in text:
+            shown += [
+                f"{key}:",
+                *(
+                    f"  {line}"[: MAX_ANNOTATION + 2] + ("..." if len(line) > MAX_ANNOTATION else "")
+                    for line in text.split("\n")
+                ),
+            ]
+        else:
+            shown.append(f"{key}: {text}")
+    return _stacked(title, shown)
+
+
+def _stacked(title: str, values: Sequence[str]) -> list[str]:
+    first, *rest = values or ["<none>"]
+    return [f"{title}:\t{first}", *(f"\t{each}" for each in rest)]
+
+
+def tolerations(title: str, values: Sequence[Mapping[str, Any]] | None) -> list[str]:
+    return _stacked(title, [_toleration(each) for each in values or []])
+
+
+def _toleration(toleration: Mapping[str, Any]) -> str:
+    text = toleration.get("key", "")
+    text += f"={toleration['value']}" if toleration.get("value") else ""
+    text += f":{toleration['effect']}" if toleration.get("effect") else ""
+    if toleration.get("operator") == "Exists" and not toleration.get("value"):
+        text += " op=Exists" if text else "op=Exists"
+    if toleration.get("tolerationSeconds") is not None:
+        text += f" for {toleration['tolerationSeconds']}s"
+    return text
+
+
+def taints(values: Sequence[Mapping[str, Any]] | None) -> list[str]:
+    texts = [
+        each["key"] + (f"={each['value']}" if each.get("value") else "") + f":{each['effect']}" for each in values or []
+    ]
+    return _stacked("Taints", sorted(texts))
+
+
+def head(obj: Mapping[str, Any], *, created: bool = False) -> list[str]:
+    """Name, namespace, labels and annotations: how most descriptions begin."""
+    meta = obj["metadata"]
+    lines = [f"Name:\t{meta['name']}"]
+    lines += [f"Namespace:\t{meta['namespace']}"] if meta.get("namespace") else []
+    lines += [f"CreationTimestamp:\t{rfc1123(meta.get('creationTimestamp'))}"] if created else []
+    return [*lines, *labels("Labels", meta.get("labels")), *annotations("Annotations", meta.get("annotations"))]
+
+
+def controlled_by(obj: Mapping[str, Any]) -> list[str]:
+    owners = (each for each in obj["metadata"].get("ownerReferences") or [] if each.get("controller"))
+    return [f"Controlled By:\t{each['kind']}/{each['name']}" for each in owners][:1]
+
+
+def events(items: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The events of an object, oldest first, with how often and since when."""
+    if not items:
+        return ["Events:\t<none>"]
+    lines = ["Events:", "  Type\tReason\tAge\tFrom\tMessage", "  ----\t------\t----\t----\t-------"]
+    for each in sorted(items, key=last_seen):
+        source = (each.get("source") or {}).get("component") or each.get("reportingComponent") or ""
+        message = str(each.get("message") or "").strip()
+        lines.append(f"  {each.get('type', '')}\t{each.get('reason', '')}\t{event_age(each)}\t{source}\t{message}")
+    return lines
+
+
+def last_seen(event: Mapping[str, Any]) -> str:
+    series = event.get("series") or {}
+    return str(
+        series.get("lastObservedTime")
+        or event.get("lastTimestamp")
+        or event.get("eventTime")
+        or event["metadata"].get("creationTimestamp")
+        or ""
+    )
+
+
+def event_age(event: Mapping[str, Any]) -> str:
+    """`5s`, or `5s (x3 over 2m)` for one that came again."""
+    first = age(event.get("eventTime") or event.get("firstTimestamp"))
+    series = event.get("series") or {}
+    if series:
+        return f"{age(series.get('lastObservedTime'))} (x{series.get('count')} over {first})"
+    if event.get("count", 0) > 1:
+        return f"{age(event.get('lastTimestamp'))} (x{event['count']} over {first})"
+    return first
