@@ -14,6 +14,7 @@ from apiserver.storage.cache import Entry, WatchCache
 if TYPE_CHECKING:
     from apiserver.kubelet_client import KubeletClient
 
+SERVICE_NETWORK = ipaddress.IPv4Network("10.96.0.0/16")
 VERSION = "v1.32.0+minik"
 BODY_LIMIT_BYTES = 3 * 1024 * 1024
 """Kubernetes' own limit of a request body."""
@@ -23,7 +24,7 @@ BODY_LIMIT_BYTES = 3 * 1024 * 1024
 class Config:
     """The flags that handlers need; see main.py for their meaning."""
 
-    service_network: ipaddress.IPv4Network = ipaddress.IPv4Network("10.96.0.0/16")
+    service_network: ipaddress.IPv4Network = SERVICE_NETWORK
     node_ports: tuple[int, int] = (30000, 32767)
     advertise_address: str = "127.0.0.1"
     secure_port: int = 6443

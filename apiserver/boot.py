@@ -6,6 +6,7 @@ Interface: `await create_boot_objects(api)`. Running it again changes nothing bu
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -50,10 +51,8 @@ async def create_boot_objects(api: ResourceApi) -> None:
 async def _ensure(api: ResourceApi, resource: str, namespace: str, obj: Namespace | Service | EndpointSlice) -> None:
     assert obj.metadata is not None and obj.metadata.name is not None
     if await api.backend.find(resource, namespace, obj.metadata.name) is None:
-        try:
+        with contextlib.suppress(AlreadyExists):  # another API server was quicker
             await api.stores[resource].create(obj, namespace=namespace)
-        except AlreadyExists:
-            pass  # another API server was quicker
 
 
 def kubernetes_service(config: Config) -> Service:
@@ -88,7 +87,7 @@ async def _endpoints(api: ResourceApi) -> None:
     address, ports = api.backend.config.advertise_address, wanted.ports
 
     def change(old: EndpointSlice, current: object) -> EndpointSlice:
-        present = [each for each in old.endpoints if old.ports == ports]
+        present = [each for each in old.endpoints or () if old.ports == ports]
         if not any(address in each.addresses for each in present):
             present.append(Endpoint(addresses=[address], conditions=EndpointConditions(ready=True)))
         old.endpoints, old.ports = present, ports

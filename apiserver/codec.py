@@ -15,6 +15,7 @@ import json
 import re
 import types
 import typing
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -85,9 +86,33 @@ def _read_json(body: bytes) -> Document:
     members = body.count(b'":') - body.count(b'\\":')
     if members == _count_members(value) and not _SPACED_COLON.search(body):
         return Document(value)
-    duplicates: list[str] = []
-    json.loads(body, object_pairs_hook=lambda pairs: _without_duplicates(pairs, duplicates))
-    return Document(value, duplicates)
+    return Document(value, _duplicates(json.loads(body, object_pairs_hook=_Members.of_pairs), ""))
+
+
+class _Members(dict[str, Any]):
+    """An object that remembers which of its members were given more than once."""
+
+    repeated: list[str]
+
+    @classmethod
+    def of_pairs(cls, pairs: list[tuple[str, Any]]) -> _Members:
+        self = cls(pairs)
+        self.repeated = []
+        if len(self) < len(pairs):
+            counts = Counter(key for key, _ in pairs)
+            self.repeated = [key for key, count in counts.items() if count > 1]
+        return self
+
+
+def _duplicates(value: Any, path: str) -> list[str]:
+    """The paths of duplicate members."""
+    if isinstance(value, list):
+        return [each for index, inner in enumerate(value) for each in _duplicates(inner, f"{path}[{index}]")]
+    if not isinstance(value, _Members):
+        return []
+    prefix = f"{path}." if path else ""
+    here = [prefix + key for key in value.repeated]
+    return here + [each for key, inner in value.items() for each in _duplicates(inner, prefix + key)]
 
 
 def _reason(error: Exception) -> str:
@@ -106,31 +131,18 @@ def _count_members(value: Any) -> int:
     return 0
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]], duplicates: list[str]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in result:
-            duplicates.append(key)
-        result[key] = value
-    return result
+class _Loader(yaml.CSafeLoader):
+    """Safe YAML as Kubernetes reads it: timestamps stay text, duplicate keys are noted."""
 
 
-class _Loader(yaml.CSafeLoader):  # type: ignore[misc]
-    """Safe YAML as Kubernetes reads it: timestamps stay text, duplicate keys are reported."""
-
-    duplicates: list[str]
-
-
-def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
+def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> _Members:
     loader.flatten_mapping(node)
-    result: dict[str, Any] = {}
+    pairs = []
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
         name = key if isinstance(key, str) else json.dumps(key, default=str)
-        if name in result:
-            loader.duplicates.append(name)
-        result[name] = loader.construct_object(value_node, deep=True)
-    return result
+        pairs.append((name, loader.construct_object(value_node, deep=True)))
+    return _Members.of_pairs(pairs)
 
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
@@ -141,14 +153,13 @@ def _read_yaml(body: bytes) -> Document:
     loader = None
     try:
         loader = _Loader(body)
-        loader.duplicates = []
         value = loader.get_single_data()
     except (yaml.YAMLError, RecursionError, UnicodeDecodeError, ValueError) as error:
         raise BadRequest(f"couldn't get version/kind; yaml parse error: {' '.join(str(error).split())}") from None
     finally:
         if loader is not None:
             loader.dispose()
-    return Document(value, loader.duplicates)
+    return Document(value, _duplicates(value, ""))
 
 
 # --- the shape of a class ---------------------------------------------------------------------------------------

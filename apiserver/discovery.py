@@ -86,10 +86,9 @@ def _group(group: str) -> dict[str, Any]:
 
 def _resource_list(group: str, version: str) -> bytes:
     resources = []
-    for kind in KINDS:
-        if (kind.group, kind.version) == (group, version):
-            resources.append(_resource(kind))
-            resources += [_subresource(kind, each) for each in kind.subresources]
+    for kind in _kinds(group, version):
+        resources.append(_resource(kind))
+        resources += [_subresource(kind, each) for each in kind.subresources]
     document = {
         "kind": "APIResourceList",
         "apiVersion": "v1",
@@ -148,6 +147,10 @@ def _aggregated(root: str, version: str) -> bytes:
     ]
     kind = "APIGroupDiscoveryList"
     return codec.encode({"kind": kind, "apiVersion": f"apidiscovery.k8s.io/{version}", "metadata": {}, "items": items})
+
+
+def _kinds(group: str, version: str) -> list[Kind]:
+    return [kind for kind in KINDS if (kind.group, kind.version) == (group, version)]
 
 
 def _aggregated_resource(kind: Kind) -> dict[str, Any]:

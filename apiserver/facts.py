@@ -40,7 +40,7 @@ def _reader(kind: Kind) -> Reader:
     decoder = msgspec.json.Decoder(_struct(kind.kind, tree))
 
     def read(value: bytes) -> tuple[dict[str, str], dict[str, str]]:
-        view = decoder.decode(value)
+        view: Any = decoder.decode(value)
         return view.metadata.labels or {}, {name: _text(view, path, name) for name, path in paths.items()}
 
     return read

@@ -84,6 +84,9 @@ def _add_health(app: FastAPI, path: str, checks: dict[str, Check]) -> None:
         return HttpResponse("\n".join(lines) + "\n", 500 if failed else 200, media_type="text/plain")
 
 
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
 def version_info() -> dict[str, Any]:
     """What `kubectl version` shows."""
     return {
@@ -95,7 +98,5 @@ def version_info() -> dict[str, Any]:
         "buildDate": "1970-01-01T00:00:00Z",
         "goVersion": f"python{platform.python_version()}",
         "compiler": platform.python_implementation().lower(),
-        "platform": f"linux/{ {'x86_64': 'amd64', 'aarch64': 'arm64'}.get(platform.machine(), platform.machine()) }".replace(
-            " ", ""
-        ),
+        "platform": f"linux/{_ARCHITECTURES.get(platform.machine(), platform.machine())}",
     }

@@ -60,7 +60,9 @@ class KubeletClient:
         if response.status_code != 200:
             text = (await response.aread()).decode("utf-8", "replace").strip()
             await response.aclose()
-            raise _ERRORS.get(response.status_code, InternalError)(text or f"the kubelet answered {response.status_code}")
+            raise _ERRORS.get(response.status_code, InternalError)(
+                text or f"the kubelet answered {response.status_code}"
+            )
         return _chunks(response)
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import msgspec
+from lightkube.models.meta_v1 import ListMeta, Status
 
 from api.errors import BadRequest, Expired, Timeout
 from api.kinds import Kind
@@ -29,6 +30,8 @@ from apiserver.storage.cache import Entry
 
 WAIT_SECONDS = 3.0
 """How long a read waits for a resourceVersion that is not there yet (Kubernetes: 3 s)."""
+SELECT_PAGE = 100
+"""How many records are read at once to find the few that a selector wants."""
 
 Selects = Callable[[Entry], bool]
 
@@ -218,8 +221,8 @@ async def _stored_page(kind: Kind, backend: Backend, query: Query, namespace: st
                 version=version,
             )
         except Compacted:
-            raise _expired(token) from None
-        version, more = snapshot.version if not version else version, snapshot.more
+            raise ExpiredToken(token) from None
+        version, more = version or snapshot.version, snapshot.more
         taken, cut = _take(snapshot.records, selects, wanted)
         found += taken
         after = cut or (snapshot.records[-1].key if snapshot.records else after)
@@ -242,12 +245,20 @@ def _take(records: Iterable[Record], selects: Selects | None, limit: int) -> tup
     return taken, ""
 
 
-def _expired(token: Token) -> Expired:
-    error = Expired(
-        "The provided continue parameter is too old to display a consistent list result. You can start a new list "
-        "without the continue parameter, or use the continue token in this response to retrieve the remainder of the "
-        "results. Continuing with the provided token results in an inconsistent list - objects that were created, "
-        "modified, or deleted between the time the first chunk was returned and now may show up in the list."
-    )
-    error.continue_token = str(Token(0, token.after))  # type: ignore[attr-defined]
-    return error
+class ExpiredToken(Expired):
+    """410 for a continue token, with another that goes on from the same place in what is there now."""
+
+    def __init__(self, token: Token) -> None:
+        super().__init__(
+            "The provided continue parameter is too old to display a consistent list result. You can start a new list "
+            "without the continue parameter, or use the continue token in this response to retrieve the remainder of "
+            "the results. Continuing with the provided token results in an inconsistent list - objects that were "
+            "created, modified, or deleted between the time the first chunk was returned and now may show up in the "
+            "list."
+        )
+        self._token = str(Token(0, token.after))
+
+    def to_status(self) -> Status:
+        status = super().to_status()
+        status.metadata = ListMeta(continue_=self._token)
+        return status

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import ipaddress
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from api import durations, process
@@ -143,7 +144,7 @@ def _guard(arguments: argparse.Namespace, backend: Backend) -> Guard:
         if not ipaddress.ip_address(arguments.bind_address).is_loopback:
             raise SystemExit("without --tls-cert-file everybody is an administrator: --bind-address must be 127.0.0.1")
         return Open()
-    known: list[auth.authenticator.TokenAuthenticator] = []
+    known: list[Callable[[str], auth.User | None]] = []
     if arguments.token_auth_file:
         known.append(auth.StaticTokens.from_file(arguments.token_auth_file))
     if arguments.enable_bootstrap_token_auth:

@@ -26,15 +26,15 @@ MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 MAGIC = b"k8s\x00"
 MAX_DEPTH = 64
 
-_MEANT = frozenset(
-    "replicas gracePeriodSeconds terminationGracePeriodSeconds deletionGracePeriodSeconds tolerationSeconds "
-    "revisionHistoryLimit progressDeadlineSeconds activeDeadlineSeconds expirationSeconds defaultMode mode runAsUser "
-    "runAsGroup fsGroup priority leaseDurationSeconds leaseTransitions exitCode port enableServiceLinks "
-    "automountServiceAccountToken allowPrivilegeEscalation privileged readOnlyRootFilesystem runAsNonRoot "
-    "shareProcessNamespace hostUsers optional controller blockOwnerDeletion immutable orphanDependents "
-    "allocateLoadBalancerNodePorts setHostnameAsFQDN ready serving terminating started restartCount "
-    "maxSkew weight".split()
-)
+_MEANT_FIELDS = """
+replicas gracePeriodSeconds terminationGracePeriodSeconds deletionGracePeriodSeconds tolerationSeconds
+revisionHistoryLimit progressDeadlineSeconds activeDeadlineSeconds expirationSeconds defaultMode mode runAsUser
+runAsGroup fsGroup priority leaseDurationSeconds leaseTransitions exitCode port enableServiceLinks
+automountServiceAccountToken allowPrivilegeEscalation privileged readOnlyRootFilesystem runAsNonRoot
+shareProcessNamespace hostUsers optional controller blockOwnerDeletion immutable orphanDependents
+allocateLoadBalancerNodePorts setHostnameAsFQDN ready serving terminating started restartCount maxSkew weight
+"""
+_MEANT = frozenset(_MEANT_FIELDS.split())
 
 
 class ProtobufError(ValueError):
@@ -75,7 +75,7 @@ def read(body: bytes) -> dict[str, Any]:
     """The object in an envelope. Raises ProtobufError."""
     if not body.startswith(MAGIC):
         raise ProtobufError("the body does not begin with the magic bytes of Kubernetes' protobuf encoding")
-    envelope = {number: value for number, value in _wire(body[len(MAGIC) :])}
+    envelope = dict(_wire(body[len(MAGIC) :]))
     type_meta = {number: _text(value) for number, value in _wire(_bytes(envelope.get(1, b"")))}
     api_version, kind = type_meta.get(1, ""), type_meta.get(2, "")
     if kind not in _messages():
@@ -143,7 +143,7 @@ def _value(raw: Any, type_: str, depth: int) -> Any:
 def _time(parts: dict[int, Any]) -> str | None:
     """RFC 3339; a zero time is none."""
     seconds, nanos = _signed(_integer(parts.get(1, 0))), _integer(parts.get(2, 0))
-    if not 1 in parts or seconds <= -62135596800:
+    if 1 not in parts or seconds <= -62135596800:
         return None
     try:
         moment = datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds, microseconds=nanos // 1000)

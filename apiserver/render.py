@@ -75,7 +75,7 @@ def _list(kind: str, api_version: str, items: list[bytes], page: Page) -> bytes:
         metadata["continue"] = page.token
         if page.remaining is not None:
             metadata["remainingItemCount"] = page.remaining
-    return b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[%b]}\n' % (
+    return b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[%b]}' % (
         kind.encode(),
         api_version.encode(),
         codec.encode(metadata),

@@ -7,6 +7,7 @@ in `strategy/`; what the verbs of subresources do is in `subresources/`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 from lightkube.models.meta_v1 import DeleteOptions, Status, StatusDetails
@@ -53,12 +54,12 @@ class ResourceApi:
         match info.verb:
             case "get" if info.name:
                 if "watch" in request.query and truth(request.query["watch"]):
-                    return await self.watch(store, request)
+                    return await self.watch_objects(store, request)
                 return await self.get(store, request)
             case "list":
-                return await self.list(store, request)
+                return await self.list_objects(store, request)
             case "watch":
-                return await self.watch(store, request)
+                return await self.watch_objects(store, request)
             case "create" if not info.name and (info.namespace or not kind.namespaced):
                 return await self.create(store, request)
             case "update" if info.name:
@@ -93,13 +94,13 @@ class ResourceApi:
         """The namespace part of keys: none for cluster-scoped kinds, although /namespaces/x names itself."""
         return request.info.namespace if store.kind.namespaced else ""
 
-    async def list(self, store: ObjectStore, request: Request) -> Response:
+    async def list_objects(self, store: ObjectStore, request: Request) -> Response:
         form = negotiate(request.accept)
         query = lists.Query.read(store.kind, request)
         page = await lists.fetch(store.kind, self.backend, query, self.namespace(store, request))
         return render.many(store.kind, form, page, include_object=_include_object(request))
 
-    async def watch(self, store: ObjectStore, request: Request) -> Stream:
+    async def watch_objects(self, store: ObjectStore, request: Request) -> Stream:
         form = negotiate(request.accept)
         query = lists.Query.read(store.kind, request)
         namespace = self.namespace(store, request)
@@ -186,8 +187,9 @@ class ResourceApi:
         if given != name:
             raise BadRequest(f"the name of the object ({given}) does not match the name on the URL ({name})")
         if metadata.namespace and metadata.namespace != namespace and store.kind.namespaced:
+            was = metadata.namespace
             raise BadRequest(
-                f"the namespace of the object ({metadata.namespace}) does not match the namespace on the URL ({namespace})"
+                f"the namespace of the object ({was}) does not match the namespace on the URL ({namespace})"
             )
 
     async def patch(self, store: ObjectStore, request: Request, *, part: Part = Part.OBJECT) -> Response:
@@ -241,10 +243,8 @@ class ResourceApi:
 
         async def delete(entry: Entry) -> None:
             async with gate:
-                try:
+                with contextlib.suppress(NotFound):  # someone else was quicker, and that is all right
                     await store.delete(entry.namespace, entry.name, options, dry_run=dry_run)
-                except NotFound:
-                    pass  # someone else was quicker, and that is all right
 
         results = await asyncio.gather(*(delete(entry) for entry in page.entries), return_exceptions=True)
         for each in results:

@@ -1,7 +1,11 @@
-"""uvicorn as minik runs it: TLS with optional client certificates, whose subject every request gets to see."""
+"""uvicorn as minik runs it: TLS with optional client certificates, whose subject every request gets to see.
+
+Interface: `make_server(gateway, ...)`, whose `serve()` runs until `should_exit` is set.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ssl
 from collections.abc import Generator
@@ -13,6 +17,45 @@ from apiserver.app import Gateway
 from apiserver.auth import TlsProtocol
 
 GRACEFUL_SHUTDOWN_SECONDS = 3
+KEEP_ALIVE_SECONDS = 300
+
+
+class Protocol(TlsProtocol):
+    """Sends what was written within one turn of the event loop as one piece.
+
+    uvicorn writes the head and the body of a response separately, which with TLS means two records and two system
+    calls; joining them takes a third off the cost of a small answer.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(CoalescingTransport(transport))  # type: ignore[arg-type]
+
+
+class CoalescingTransport:
+    """A transport whose writes leave together at the end of the event loop's turn."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._pending: list[bytes] = []
+        self._call_soon = asyncio.get_running_loop().call_soon
+
+    def write(self, data: bytes) -> None:
+        if not self._pending:
+            self._call_soon(self._flush)
+        self._pending.append(data)
+
+    def _flush(self) -> None:
+        if self._pending:
+            data = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
+            self._pending = []
+            self._transport.write(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class Server(uvicorn.Server):
@@ -39,14 +82,16 @@ def make_server(
         gateway,
         host=host,
         port=port,
-        http=TlsProtocol,
+        http=Protocol,
         ws="none",
         lifespan="off",
         access_log=False,
         log_config=None,
+        log_level="warning",
         server_header=False,
+        proxy_headers=False,
         backlog=2048,
-        timeout_keep_alive=300,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
         ssl_certfile=cert,
         ssl_keyfile=key,

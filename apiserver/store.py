@@ -82,9 +82,13 @@ class ObjectStore:
 
     # Create
 
-    async def create(self, obj: Any, *, namespace: str, dry_run: bool = False, name: str = "") -> Outcome:
+    async def create(
+        self, obj: Any, *, namespace: str, dry_run: bool = False, name: str = "", applying: bool = False
+    ) -> Outcome:
         """Store a new object. Raises AlreadyExists, Invalid, and what admission refuses."""
         self._begin(obj, namespace, name)
+        if not applying:
+            obj.metadata.managedFields = None
         generated = not obj.metadata.name and bool(obj.metadata.generateName)
         self.strategy.prepare_for_create(obj)
         self.strategy.set_defaults(obj)
@@ -139,15 +143,22 @@ class ObjectStore:
     # Change
 
     async def update(
-        self, namespace: str, name: str, change: Change, *, part: Part = Part.OBJECT, dry_run: bool = False
+        self,
+        namespace: str,
+        name: str,
+        change: Change,
+        *,
+        part: Part = Part.OBJECT,
+        dry_run: bool = False,
+        applying: bool = False,
     ) -> Outcome:
         """Apply `change` to the present object until it is stored or refused.
 
-        `part` says which rules hold. Raises NotFound, Conflict, Invalid.
+        `part` says which rules hold; only `applying` may change managedFields. Raises NotFound, Conflict, Invalid.
         """
 
         async def step(current: Stored) -> Outcome | None:
-            return await self._change(current, change, part=part, dry_run=dry_run)
+            return await self._change(current, change, part=part, dry_run=dry_run, applying=applying)
 
         return await self._until_stored(namespace, name, step)
 
@@ -182,11 +193,15 @@ class ObjectStore:
             current = latest
         raise Conflict.of(qualified=self.kind.qualified, name=name)
 
-    async def _change(self, current: Stored, change: Change, *, part: Part, dry_run: bool) -> Outcome | None:
+    async def _change(
+        self, current: Stored, change: Change, *, part: Part, dry_run: bool, applying: bool
+    ) -> Outcome | None:
         """One attempt; None when nothing would change (the caller makes sure that `current` is the present state)."""
         old = self.decode(current.value)
         new = change(self.decode(current.value), current)
         self._prepare(new, old, part=part)
+        if not applying:
+            new.metadata.managedFields = old.metadata.managedFields
         if part is Part.OBJECT:
             await admission.admit_update(self.kind, new, old, self.backend)
         self._refuse(new, self._update_errors(new, old, part=part))

@@ -71,7 +71,7 @@ def document(
         metadata["continue"] = token
         if remaining is not None:
             metadata["remainingItemCount"] = remaining
-    return b'{"kind":"Table","apiVersion":"meta.k8s.io/%b","metadata":%b,"columnDefinitions":%b,"rows":[%b]}\n' % (
+    return b'{"kind":"Table","apiVersion":"meta.k8s.io/%b","metadata":%b,"columnDefinitions":%b,"rows":[%b]}' % (
         (table_version or "v1").encode(),
         codec.encode(metadata),
         _definitions(kind) if columns else b"null",

@@ -132,7 +132,9 @@ def pod(name: str, app: str) -> bytes:
     return json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}).encode()
 
 
-async def measure(what: str, connections: list[Connection], one: Callable[[Connection, int], Awaitable[None]], *, seconds: float) -> None:
+async def measure(
+    what: str, connections: list[Connection], one: Callable[[Connection, int], Awaitable[None]], *, seconds: float
+) -> None:
     """Let every connection call `one` again and again; print calls a second and latencies."""
     latencies: list[float] = []
     numbers = iter(range(1 << 60))
@@ -148,7 +150,10 @@ async def measure(what: str, connections: list[Connection], one: Callable[[Conne
     took = time.perf_counter() - begin
     latencies.sort()
     middle, slow = latencies[len(latencies) // 2], latencies[int(len(latencies) * 0.99)]
-    print(f"{what:<28} {len(latencies) / took:>9.0f}/s   p50 {middle * 1e3:6.2f} ms   p99 {slow * 1e3:6.2f} ms", flush=True)
+    print(
+        f"{what:<28} {len(latencies) / took:>9.0f}/s   p50 {middle * 1e3:6.2f} ms   p99 {slow * 1e3:6.2f} ms",
+        flush=True,
+    )
 
 
 def expect(answer: tuple[int, bytes], *statuses: int) -> bytes:
@@ -190,7 +195,9 @@ async def run(arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kubeconfig", type=Path, default=Path(os.environ.get("KUBECONFIG", "~/.kube/config")).expanduser())
+    parser.add_argument(
+        "--kubeconfig", type=Path, default=Path(os.environ.get("KUBECONFIG", "~/.kube/config")).expanduser()
+    )
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each figure is measured")
     parser.add_argument("--list-size", type=int, default=500)

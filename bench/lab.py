@@ -122,7 +122,7 @@ def main() -> None:
     lab.down()
     try:
         start = time.monotonic()
-        lab.up(nodes=3, kubeconfigs=())
+        lab.up(nodes=3, kubeconfig=False)
         report("from nothing to three Ready nodes", f"{time.monotonic() - start:.2f} s")
         world = World(lab)
         world.deploy("sample", replicas=3, node_port=31901)

@@ -1,7 +1,8 @@
 """How long the proxy's rules take, from objects in memory to the kernel: `python bench/proxy.py [--services 1000]`.
 
 Makes a network namespace of its own (root needed), applies N services of M endpoints there, then changes one
-endpoint at a time, and prints the times in milliseconds; then asks the DNS server for two seconds. Nothing outside the namespace is touched.
+endpoint at a time, and prints the times in milliseconds; then asks the DNS server for two seconds. Nothing outside the
+namespace is touched.
 """
 
 from __future__ import annotations
@@ -125,7 +126,9 @@ async def measure_dns(*, services: int, seconds: float) -> None:
             server._cache = Forgetful()
         began = time.perf_counter()
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: client, remote_addr=("127.0.0.1", 5353))
+        transport, _ = await loop.create_datagram_endpoint(
+            lambda client=client: client, remote_addr=("127.0.0.1", 5353)
+        )
         await asyncio.sleep(seconds)
         print(f"{f'DNS, {what}':40} {client.answered / (time.perf_counter() - began):8.0f} answers/s")
         transport.close()

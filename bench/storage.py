@@ -1,6 +1,8 @@
 """Writes per second into etcd: group commit against one etcd transaction per write, in one run.
 
-    python bench/storage.py [--writes 6000] [--writers 16 64] [--etcd-servers http://127.0.0.1:2379]
+    python -m bench.storage [--writes 6000] [--writers 16 64] [--etcd-servers http://127.0.0.1:2379]
+
+(As a module: beside it lies `bench/apiserver.py`, which would hide the package of that name.)
 
 Without `--etcd-servers` it starts an etcd of its own on a free port and removes it afterwards. The number that travels
 between machines is the ratio; both sides of it see the same etcd, disk and minute.

@@ -117,6 +117,12 @@ def group(functions: dict[str, Callable[..., None]], *, name: str, help: str, cl
     return made
 
 
+def add_shared(made: Any) -> Any:
+    """Give the shared options to a group that acts on a cluster itself."""
+    made.params = [*made.params, *_shared_params()]
+    return made
+
+
 @lru_cache(maxsize=1)
 def _shared_params() -> list[Any]:
     return command(shared_options, name="shared", cls=TyperCommand).params

@@ -42,7 +42,7 @@ def node_lines(node: Object, *, lease: Object | None, pods: Sequence[Object], ha
         f"CreationTimestamp:\t{rfc1123(meta.get('creationTimestamp'))}",
         *taints(spec.get("taints")),
         f"Unschedulable:\t{str(bool(spec.get('unschedulable'))).lower()}",
-        *_lease(lease),
+        *_lease(meta["name"], lease),
         *_conditions(status),
         "Addresses:",
         *(f"  {each['type']}:\t{each['address']}" for each in status.get("addresses") or []),
@@ -64,9 +64,9 @@ def roles(node_labels: Mapping[str, str] | None) -> str:
     return ",".join(found) or "<none>"
 
 
-def _lease(lease: Object | None) -> list[str]:
+def _lease(name: str, lease: Object | None) -> list[str]:
     if lease is None:
-        return ["Lease:\tFailed to get lease: not found"]
+        return [f'Lease:\tFailed to get lease: leases.coordination.k8s.io "{name}" not found']
     spec = lease.get("spec") or {}
     return [
         "Lease:",
@@ -115,9 +115,8 @@ def _allocated(pods: Sequence[Object], allocatable: Mapping[str, str]) -> list[s
     ]
     totals = {which: _sum([pod_amounts(pod, which) for pod in pods]) for which in ("requests", "limits")}
     for name in ("cpu", "memory", "ephemeral-storage"):
-        if name in allocatable or name != "ephemeral-storage":
-            shares = [_share(totals[which], name, allocatable) for which in ("requests", "limits")]
-            lines.append(f"  {name}\t" + "\t".join(shares))
+        shares = [_share(totals[which], name, allocatable) for which in ("requests", "limits")]
+        lines.append(f"  {name}\t" + "\t".join(shares))
     return lines
 
 

@@ -52,8 +52,7 @@ def deployment_lines(
         *lines,
         *template_lines(spec["template"]),
         *_conditions(status),
-        f"OldReplicaSets:\t{_sets(old)}",
-        f"NewReplicaSet:\t{_sets(new)}",
+        *([f"OldReplicaSets:\t{_sets(old)}", f"NewReplicaSet:\t{_sets(new)}"] if [*old, *new] else []),
         *events(happened),
     ]
 
@@ -131,6 +130,8 @@ def _service_port(port: Object, slices: Sequence[Object]) -> list[str]:
 
 def endpoints_text(slices: Sequence[Object], port_name: str, *, most: int = 3) -> str:
     """The addresses a Service's port leads to: ready ones, the first few."""
+    if not slices:
+        return "<none>"
     found = []
     for piece in slices:
         ports = [each["port"] for each in piece.get("ports") or [] if (each.get("name") or "") == port_name]
@@ -164,7 +165,7 @@ def secret_lines(secret: Object) -> list[str]:
 
 def namespace_lines(namespace: Object) -> list[str]:
     status = (namespace.get("status") or {}).get("phase", "")
-    return [*head(namespace), f"Status:\t{status}", "", "No resource quota.", "", "No LimitRange resource."]
+    return [*head(namespace), f"Status:\t{status}"]
 
 
 # Any kind

@@ -135,14 +135,10 @@ def _container(container: Object, status: Object | None, *, margin: str) -> list
 
 
 def _ports(ports: Sequence[Object]) -> list[str]:
-    inside = ", ".join(f"{each['containerPort']}/{each.get('protocol', 'TCP')}" + _port_name(each) for each in ports)
-    outside = ", ".join(f"{each.get('hostPort', 0)}/{each.get('protocol', 'TCP')}" + _port_name(each) for each in ports)
+    inside = ", ".join(f"{each['containerPort']}/{each.get('protocol', 'TCP')}" for each in ports)
+    outside = ", ".join(f"{each.get('hostPort', 0)}/{each.get('protocol', 'TCP')}" for each in ports)
     plural = "s" if len(ports) > 1 else ""
     return [f"Port{plural}:\t{inside or '<none>'}", f"Host Port{plural}:\t{outside or '<none>'}"]
-
-
-def _port_name(port: Object) -> str:
-    return f" ({port['name']})" if port.get("name") else ""
 
 
 def _words(title: str, words: Sequence[str] | None) -> list[str]:

@@ -82,7 +82,8 @@ def _reads_as_other(text: str) -> bool:
         return True
     if _INTEGER.match(text) or _FLOAT.match(text):
         return True
-    return any(pattern.match(text) for _, pattern in _BaseLoader.yaml_implicit_resolvers.get(text[0], []))
+    resolvers = _BaseLoader.yaml_implicit_resolvers.get(text[0], [])
+    return any(pattern.match(text) for tag, pattern in resolvers if not tag.endswith(":yaml"))
 
 
 Dumper.add_representer(str, _represent_string)

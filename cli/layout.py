@@ -63,16 +63,14 @@ def annotations(title: str, values: Mapping[str, str] | None) -> list[str]:
             continue
         text = value.removesuffix("\n")
         if len(key) + len(text) + 2 > MAX_ANNOTATION or "\n" in text:
-            shown += [
-                f"{key}:",
-                *(
-                    f"  {line}"[: MAX_ANNOTATION + 2] + ("..." if len(line) > MAX_ANNOTATION else "")
-                    for line in text.split("\n")
-                ),
-            ]
+            shown += [f"{key}:", *(f"  {_shortened(line)}" for line in text.split("\n"))]
         else:
             shown.append(f"{key}: {text}")
     return _stacked(title, shown)
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= MAX_ANNOTATION - 2 else line[: MAX_ANNOTATION - 2] + "..."
 
 
 def _stacked(title: str, values: Sequence[str]) -> list[str]:
@@ -81,7 +79,9 @@ def _stacked(title: str, values: Sequence[str]) -> list[str]:
 
 
 def tolerations(title: str, values: Sequence[Mapping[str, Any]] | None) -> list[str]:
-    return _stacked(title, [_toleration(each) for each in values or []])
+    return _stacked(
+        title, [_toleration(each) for each in sorted(values or [], key=lambda each: str(each.get("key", "")))]
+    )
 
 
 def _toleration(toleration: Mapping[str, Any]) -> str:
@@ -96,10 +96,12 @@ def _toleration(toleration: Mapping[str, Any]) -> str:
 
 
 def taints(values: Sequence[Mapping[str, Any]] | None) -> list[str]:
+    """The taints of a node, those that evict first."""
+    ordered = sorted(values or [], key=lambda each: (str(each["effect"]), str(each["key"])))
     texts = [
-        each["key"] + (f"={each['value']}" if each.get("value") else "") + f":{each['effect']}" for each in values or []
+        each["key"] + (f"={each['value']}" if each.get("value") else "") + f":{each['effect']}" for each in ordered
     ]
-    return _stacked("Taints", sorted(texts))
+    return _stacked("Taints", texts)
 
 
 def head(obj: Mapping[str, Any], *, created: bool = False) -> list[str]:

@@ -290,7 +290,9 @@ class Rollout:
             status = deployment.status
             meta.metadata(deployment).annotations = {**meta.annotations(deployment), templates.REVISION: number}
             stored = await writes.put(self._client, deployment)
+            # Of a Deployment annotations count as a new generation too.
             meta.metadata(deployment).resourceVersion = meta.metadata(stored).resourceVersion
+            meta.metadata(deployment).generation = meta.metadata(stored).generation
             deployment.status = status
         conditions = deployment.status.conditions if deployment.status else None
         if only_first and meta.get_condition(conditions, "Progressing") is not None:

@@ -28,6 +28,7 @@ from kubelet.worker import Worker
 log = logging.getLogger("kubelet")
 
 RESYNC_SECONDS = 60.0
+WORKER_RETRY_SECONDS = 5.0
 
 
 class Kubelet:
@@ -90,7 +91,7 @@ class Kubelet:
             return
         worker.forget()
         if worker.finished:
-            del self.workers[uid]
+            self.workers.pop(uid, None)
 
     def _take(self, pod: Pod) -> None:
         uid = meta.uid(pod)
@@ -103,11 +104,29 @@ class Kubelet:
         self._tasks.create_task(self._live(worker))
 
     async def _live(self, worker: Worker) -> None:
-        await worker.run()
+        try:
+            await worker.run()
+        except Exception:
+            # A fault in one pod's worker must not be the end of the others; what it left is found again.
+            log.exception("%s: the worker failed", meta.key(worker.pod))
+            await asyncio.sleep(WORKER_RETRY_SECONDS)
+            self.workers.pop(worker.uid, None)
+            self._begin_again(worker)
+            return
         # The API server's last word on the pod may come later; until then it must not begin anew.
+        if self._current(worker) is None:
+            self.workers.pop(worker.uid, None)
+
+    def _begin_again(self, worker: Worker) -> None:
+        current = self._current(worker)
+        if current is not None:  # else the resync clears away what is left
+            self._observed.update(worker.containers)
+            self._take(current)
+
+    def _current(self, worker: Worker) -> Pod | None:
+        """The worker's pod as the API server has it now; None when it has gone."""
         current = self.pods.get(meta.key(worker.pod))
-        if current is None or meta.uid(current) != worker.uid:
-            del self.workers[worker.uid]
+        return current if current is not None and meta.uid(current) == worker.uid else None
 
     def _refusal(self, pod: Pod, containers: Sequence[Observed]) -> tuple[str, str] | None:
         """A pod that has run here was admitted then."""

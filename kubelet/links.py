@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2 import IPRoute  # type: ignore[import-untyped]
+from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
 
 BRIDGE = "minik0"
 VXLAN = "minik.vxlan"
@@ -163,6 +163,8 @@ class Links:
         if not index:
             self._netlink.link("add", ifname=name, **options)
             index = self._index(name)
+        elif "mtu" in options:
+            self._netlink.link("set", index=index, mtu=options["mtu"])
         return index
 
     def _set_address(self, index: int, address: str, prefix: int) -> None:

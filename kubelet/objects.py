@@ -31,6 +31,8 @@ class Objects:
         self._ca = ca
         self._tokens: dict[tuple[str, str], tuple[str, float]] = {}
         self._tokens_offered = True
+        self._said: set[str] = set()
+        """Accounts whose lack of a token has been logged."""
         self._services: dict[str, str] | None = None
 
     async def fetch(self, namespace: str, wanted: Iterable[Reference]) -> dict[Reference, ConfigMap | Secret | None]:
@@ -72,7 +74,9 @@ class Objects:
         except ApiError as error:
             if error.status.code not in (404, 405):
                 raise
-            log.warning("%s: no service account token: %s", meta.key(pod), error.status.message)
+            if account not in self._said:
+                log.warning("%s: no service account token: %s", meta.key(pod), error.status.message)
+                self._said.add(account)
             # A missing account may appear; a missing route will not.
             self._tokens_offered = error.status.code == 404 and "not found" in (error.status.message or "")
             return None

@@ -20,6 +20,10 @@ from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple
 
 from proxy.rules import UdpTarget
 
+MAX_SEARCHES = 20
+"""Up to so many targets are looked up one by one, in the kernel; for more, all UDP flows are read once. A busy node
+has thousands of them: each connection between nodes is a flow of the tunnel."""
+
 log = logging.getLogger("conntrack")
 
 Flows = Mapping[UdpTarget, frozenset[UdpTarget]]
@@ -38,7 +42,8 @@ def forget(flows: Flows) -> int:
     """
     count = 0
     with NFCTSocket() as kernel:
-        stale = [entry for entry in _entries(kernel) if _is_stale(entry, flows)]
+        searches = [_search(*target) for target in flows] if len(flows) <= MAX_SEARCHES else [_search("", 0)]
+        stale = [entry for search in searches for entry in _entries(kernel, search) if _is_stale(entry, flows)]
         for sent, _ in stale:
             try:
                 kernel.entry("del", tuple_orig=sent)
@@ -54,10 +59,15 @@ def _is_stale(entry: tuple[NFCTAttrTuple, NFCTAttrTuple], flows: Flows) -> bool:
     return to is not None and (answered.saddr, answered.sport) not in to
 
 
-def _entries(kernel: NFCTSocket) -> Iterator[tuple[NFCTAttrTuple, NFCTAttrTuple]]:
-    """(as sent, as answered) of every UDP flow: the reply's source is the endpoint the rules chose."""
-    wanted = NFCTAttrTuple(proto=socket.IPPROTO_UDP)
-    for message in list(kernel.dump(tuple_orig=wanted)):
+def _search(address: str, port: int) -> NFCTAttrTuple:
+    """UDP flows to this address and port; empty and 0 stand for any."""
+    wanted = {"daddr": address, "dport": port}
+    return NFCTAttrTuple(proto=socket.IPPROTO_UDP, **{name: value for name, value in wanted.items() if value})
+
+
+def _entries(kernel: NFCTSocket, search: NFCTAttrTuple) -> Iterator[tuple[NFCTAttrTuple, NFCTAttrTuple]]:
+    """(as sent, as answered) of the flows found: the reply's source is the endpoint the rules chose."""
+    for message in list(kernel.dump(tuple_orig=search)):
         sent, answered = _tuple(message, "CTA_TUPLE_ORIG"), _tuple(message, "CTA_TUPLE_REPLY")
         if sent is not None and answered is not None:
             yield sent, answered

@@ -14,7 +14,10 @@ become_root() {
 has() { command -v "$1" > /dev/null 2>&1; }
 
 has_static_busybox() {
-    has busybox && ldd "$(command -v busybox)" 2>&1 | grep -q 'not a dynamic executable'
+    has busybox && case $(LC_ALL=C ldd "$(command -v busybox)" 2>&1 || true) in
+        *"not a dynamic"* | *"statically linked"*) true ;;
+        *) false ;;
+    esac
 }
 
 python_ok() {
@@ -100,8 +103,8 @@ ensure_venv() {
     [ -x .venv/bin/python ] && [ "$(cat "$stamp" 2> /dev/null)" = "$wanted" ] && return
     say "Installing Python packages from $lock into .venv"
     python_ok .venv/bin/python || "$python" -m venv --clear .venv
-    .venv/bin/python -m pip install --quiet --no-input --disable-pip-version-check --no-deps -r "$lock"
-    .venv/bin/python -m pip install --quiet --no-input --disable-pip-version-check --no-deps --no-build-isolation -e .
+    .venv/bin/python -m pip install --quiet --quiet --no-input --disable-pip-version-check --no-deps -r "$lock"
+    .venv/bin/python -m pip install --quiet --quiet --no-input --disable-pip-version-check --no-deps --no-build-isolation -e .
     # Compiled once here, so that the first cluster starts as quickly as the second.
     .venv/bin/python -m compileall -q api apiserver bootstrap cli client controllers kubelet lab proxy scheduler
     say "$wanted" > "$stamp"

@@ -11,6 +11,7 @@ taken over when its Service does not exist and it is older than any request can 
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import random
 from datetime import timedelta
@@ -172,7 +173,5 @@ class Allocator:
             await self._delete(record)
 
     async def _delete(self, record: Record) -> None:
-        try:
+        with contextlib.suppress(KeyMissing, VersionMismatch):  # somebody else took it over
             await self._backend.storage.delete(record.key, expected=record.version)
-        except (KeyMissing, VersionMismatch):
-            pass  # somebody else took it over

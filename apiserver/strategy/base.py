@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class Strategy:
-    """Rules of one kind. Objects are lightkube structs with metadata; methods may change `obj` and `new`, never `old`."""
+    """Rules of one kind.
+
+    Objects are lightkube structs with metadata; methods may change `obj` and `new`, never `old`.
+    """
 
     create_on_update: ClassVar[bool] = False
     """Whether PUT to a name that does not exist creates it (leases, events)."""

@@ -6,7 +6,7 @@ Kubernetes: pkg/apis/core/v1/defaults.go and pkg/apis/core/validation/validation
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -155,8 +155,8 @@ def validate(spec: PodSpec, path: str) -> list[FieldError]:
     return errors
 
 
-def _choice(errors: list[FieldError], path: str, value: str | None, options: Iterable[str]) -> None:
-    if value not in options:
+def _choice(errors: list[FieldError], path: str, value: str | None, options: Sequence[str]) -> None:
+    if not value or value not in options:
         errors.append(not_supported(path, value, [*options]) if value else required(path))
 
 

@@ -63,6 +63,7 @@ class EndpointSliceStrategy(Strategy):
         return (obj.addressType, obj.endpoints, obj.ports)
 
     def set_defaults(self, obj: Any) -> None:
+        obj.endpoints = obj.endpoints or []
         for port in obj.ports or ():
             port.name = port.name if port.name is not None else ""
             port.protocol = port.protocol or "TCP"

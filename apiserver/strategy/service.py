@@ -56,9 +56,9 @@ class ServiceStrategy(Strategy):
         super().prepare_for_update(new, old)
         if new.spec is None or old.spec is None:
             return
-        if new.spec.type != "ExternalName" and not new.spec.clusterIP and not new.spec.clusterIPs:
-            if old.spec.type != "ExternalName":
-                new.spec.clusterIP, new.spec.clusterIPs = old.spec.clusterIP, old.spec.clusterIPs
+        both = "ExternalName" not in (new.spec.type, old.spec.type)
+        if both and not new.spec.clusterIP and not new.spec.clusterIPs:
+            new.spec.clusterIP, new.spec.clusterIPs = old.spec.clusterIP, old.spec.clusterIPs
         if new.spec.type in WITH_NODE_PORTS:
             _keep_node_ports(new.spec, old.spec)
         else:

@@ -9,10 +9,10 @@ from lightkube.models.meta_v1 import ObjectMeta
 
 from api.errors import BadRequest, Conflict, Invalid, invalid
 from api.selectors import from_label_selector
-from apiserver import codec, render
+from apiserver import codec
 from apiserver.patch import patcher_for
 from apiserver.request import Request, negotiate
-from apiserver.responses import Response
+from apiserver.responses import Response, as_yaml
 from apiserver.storage.base import Record
 from apiserver.storage.cache import Entry
 from apiserver.store import ObjectStore
@@ -52,7 +52,7 @@ def _set_replicas(obj: Any, scale: Scale, current: Entry | Record, store: Object
 def _answer(store: ObjectStore, request: Request, value: bytes) -> Response:
     body = codec.encode(scale_of(store.decode(value)))
     form = negotiate(request.accept)
-    return Response(body) if form.media_type == codec.JSON else Response(render.as_yaml(body), 200, codec.YAML)
+    return Response(body) if form.media_type == codec.JSON else Response(as_yaml(body), 200, codec.YAML)
 
 
 async def get(api: ResourceApi, store: ObjectStore, request: Request) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lightkube.models.authentication_v1 import TokenRequest, TokenRequestStatus
+from lightkube.models.authentication_v1 import TokenRequest, TokenRequestSpec, TokenRequestStatus
 from lightkube.models.meta_v1 import ObjectMeta
 
 from api.errors import BadRequest, Conflict, FieldError, Invalid, NotFound, invalid
@@ -26,10 +26,11 @@ async def create(api: ResourceApi, store: ObjectStore, request: Request) -> Resp
     """Raises NotFound where the server has no signing key."""
     decoded = api.decode(request, TokenRequest)
     wanted: TokenRequest = decoded.obj
+    spec = wanted.spec = wanted.spec or TokenRequestSpec()
     name, namespace = request.info.name, request.info.namespace
-    seconds = _checked_seconds(wanted, name)
+    seconds = _checked_seconds(spec, name)
     account = store.decode(await api.read(store, request))
-    pod = await _bound_pod(api, wanted.spec.boundObjectRef, namespace)
+    pod = await _bound_pod(api, spec.boundObjectRef, namespace)
     tokens = api.backend.tokens
     if tokens is None:
         raise NotFound.path()
@@ -38,19 +39,19 @@ async def create(api: ResourceApi, store: ObjectStore, request: Request) -> Resp
             namespace,
             Reference(name, account.metadata.uid),
             seconds=seconds,
-            audiences=wanted.spec.audiences or (),
+            audiences=spec.audiences or (),
             pod=pod,
         )
     except ValueError:
         raise NotFound.path() from None
     wanted.metadata = ObjectMeta(name=name, namespace=namespace, creationTimestamp=account.metadata.creationTimestamp)
-    wanted.spec.expirationSeconds = seconds
+    spec.expirationSeconds = seconds
     wanted.status = TokenRequestStatus(token=token, expirationTimestamp=expiry)
     return Response(codec.encode_object(wanted), 201).warn(decoded.warnings)
 
 
-def _checked_seconds(wanted: TokenRequest, name: str) -> int:
-    seconds = wanted.spec.expirationSeconds or DEFAULT_SECONDS
+def _checked_seconds(spec: TokenRequestSpec, name: str) -> int:
+    seconds = spec.expirationSeconds or DEFAULT_SECONDS
     errors: list[FieldError] = []
     if seconds < LEAST_SECONDS:
         errors.append(invalid("spec.expirationSeconds", seconds, "may not specify a duration less than 10 minutes"))

@@ -7,6 +7,7 @@ each stream (events, followed logs) in its own thread, which a disconnect ends.
 from __future__ import annotations
 
 import asyncio
+import builtins
 import contextlib
 import os
 import signal as signals
@@ -130,7 +131,7 @@ class DockerRuntime(Runtime):
 
     async def _create(self, config: dict[str, Any], name: str) -> str:
         def create() -> str:
-            return str(self._api.create_container_from_config(config, name)["Id"])
+            return str(self._api.create_container_from_config(config, name)["Id"])  # type: ignore[no-untyped-call]
 
         try:
             return await self._call(create)
@@ -163,7 +164,7 @@ class DockerRuntime(Runtime):
     async def exec(self, container_id: str, command: Sequence[str], *, seconds: float) -> ExecResult:
         return await self._call(lambda: self._exec(container_id, list(command), seconds), self._execs)
 
-    def _exec(self, container_id: str, command: list[str], timeout: float) -> ExecResult:
+    def _exec(self, container_id: str, command: builtins.list[str], timeout: float) -> ExecResult:
         exec_id = self._api.exec_create(container_id, command)["Id"]
         stream = self._api.exec_start(exec_id, socket=True)
         try:
@@ -200,7 +201,7 @@ class DockerRuntime(Runtime):
 
     async def image(self, name: str) -> Image | None:
         try:
-            answer = await self._call(lambda: self._api.inspect_image(name))
+            answer = await self._call(lambda: self._api.inspect_image(name))  # type: ignore[no-untyped-call]
         except (_Gone, ImageNotFound):
             return None
         return Image(answer["Id"], answer["Size"], (answer.get("Config") or {}).get("User") or "")
@@ -216,7 +217,7 @@ class DockerRuntime(Runtime):
     async def load_images(self, path: str) -> None:
         def load() -> None:
             with open(path, "rb") as archive:
-                for _ in self._api.load_image(archive):
+                for _ in self._api.load_image(archive):  # type: ignore[no-untyped-call]
                     pass
 
         await self._call(load, self._pulls)

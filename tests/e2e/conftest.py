@@ -49,7 +49,7 @@ def world() -> Iterator[World]:
     lab = Lab(name=LAB_NAME, subnet=LAB_SUBNET)
     lab.down()
     try:
-        result = lab.up(nodes=3, kubeconfigs=())
+        result = lab.up(nodes=3, kubeconfig=False)
         _timings.append(("lab: three Ready nodes from nothing", result.seconds, "s"))
         yield World(lab)
     finally:

@@ -416,7 +416,9 @@ def test_session_affinity_keeps_a_client_on_its_endpoint_across_changes(lab: Lab
     assert len({lab.pods[0].ask(SERVICE_IP) for _ in range(6)}) == 6
 
 
-def test_a_udp_client_that_keeps_its_port_moves_to_a_living_endpoint(lab: Lab) -> None:
+@pytest.mark.parametrize("neighbours", [0, conntrack.MAX_SEARCHES])
+def test_a_udp_client_that_keeps_its_port_moves_to_a_living_endpoint(lab: Lab, neighbours: int) -> None:
+    """Alone, and among so many changes at once that the kernel's table is read as a whole."""
     dns = service(ports=[ServicePort(port=53, targetPort=8080, protocol="UDP")])
     lab.apply([dns], [endpoints(lab.pods[:1], protocol="UDP")])
     for client in (lab.pods[5], lab.nodes[1]):
@@ -426,7 +428,10 @@ def test_a_udp_client_that_keeps_its_port_moves_to_a_living_endpoint(lab: Lab) -
             sock.connect((SERVICE_IP, 53))
             sock.send(b"?")
             assert sock.recv(100).startswith(b"p10")
-            lab.apply([dns], [endpoints(lab.pods[4:5], protocol="UDP")])
+            others = [
+                service(name=f"dns-{n}", clusterIP=f"10.96.8.{n + 1}", ports=dns.spec.ports) for n in range(neighbours)
+            ]
+            lab.apply([dns, *others], [endpoints(lab.pods[4:5], protocol="UDP")])
             sock.send(b"?")
             assert sock.recv(100).startswith(b"p21")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import shutil
 import subprocess
@@ -16,7 +17,18 @@ import grpc
 import pytest
 
 from apiserver.storage import etcd as etcd_module
-from apiserver.storage.base import Batch, Compacted, Event, EventType, Record, TooLarge, Unavailable
+from apiserver.storage.base import (
+    Batch,
+    Compacted,
+    Event,
+    EventType,
+    KeyExists,
+    KeyMissing,
+    Record,
+    TooLarge,
+    Unavailable,
+    VersionMismatch,
+)
 from apiserver.storage.cache import WatchCache
 from apiserver.storage.etcd import STRIDE, EtcdStorage, TlsFiles
 
@@ -201,9 +213,17 @@ async def test_writes_wait_for_a_frozen_etcd_and_happen_once(
 ) -> None:
     start = await storage.version()
     monkeypatch.setattr(etcd_module, "ATTEMPT_SECONDS", 0.3)
+    attempts, tried_again, real = itertools.count(1), asyncio.Event(), storage._txn
+
+    async def txn(*arguments: Any, **options: Any) -> Any:
+        if next(attempts) == 2:
+            tried_again.set()
+        return await real(*arguments, **options)
+
+    storage._txn = txn
     etcd.pause()
     writes = asyncio.gather(*(storage.create(f"/pods/default/{i}", obj(str(i))) for i in range(20)))
-    await asyncio.sleep(0.7)  # long enough for an attempt to time out
+    await asyncio.wait_for(tried_again.wait(), DEADLINE)
     etcd.resume()
     records = await writes
     events = await Listener(storage, start).until(max(record.version for record in records))
@@ -376,6 +396,33 @@ class PausedStorage(EtcdStorage):
         await self.resumed.wait()
         async for batch in super().watch(prefix, since=since):
             yield batch
+
+
+async def test_two_servers_writing_at_once_agree_on_every_version(etcd: EtcdProcess, storage: EtcdStorage) -> None:
+    other = await EtcdStorage.open([etcd.url], compact_seconds=0)
+    start = await storage.version()
+    listeners = [Listener(storage, start), Listener(other, start)]
+    told: list[Record] = []
+
+    async def churn(store: EtcdStorage, number: int) -> None:
+        for i in range(15):
+            key = f"/pods/default/{(number + i) % 20}"
+            with contextlib.suppress(KeyExists, KeyMissing, VersionMismatch):
+                current = await store.get(key)
+                if current is None:
+                    told.append(await store.create(key, obj(key)))
+                elif i % 3:
+                    told.append(await store.update(key, obj(key, by=number, i=i), expected=current.version))
+                else:
+                    told.append(await store.delete(key, expected=current.version))
+
+    await asyncio.gather(*(churn(store, n) for n in range(20) for store in (storage, other)))
+    last = await last_version(storage)
+    first, second = [await listener.until(last) for listener in listeners]
+    assert first == second
+    told.sort(key=lambda record: record.version)
+    assert [event.record for event in first][:-1] == told
+    await other.close()
 
 
 async def test_two_servers_may_compact_the_same_history(etcd: EtcdProcess, storage: EtcdStorage) -> None:

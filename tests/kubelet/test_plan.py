@@ -249,6 +249,13 @@ def test_the_active_deadline_ends_a_pod(make):
 
 
 def test_attempts_the_engine_lost_are_counted_on(make):
-    known = {"name": "app", "image": "app:1", "imageID": "", "ready": True, "restartCount": 4, "containerID": "docker://x"}
+    known = {
+        "name": "app",
+        "image": "app:1",
+        "imageID": "",
+        "ready": True,
+        "restartCount": 4,
+        "containerID": "docker://x",
+    }
     (action,) = plan(make.snapshot(make.pod(containerStatuses=[known]), make.sandbox())).actions
     assert action.attempt == 5

@@ -1,0 +1,318 @@
+"""A real node for kubelet tests: a network namespace with a Docker engine in it, an API server, and a kubelet process.
+
+The fixtures made of these are in engine_fixtures.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import docker
+from control_plane import ControlPlane, until
+from lightkube import ApiError, AsyncClient
+from lightkube.resources.core_v1 import Node, Pod
+
+from api import meta, pods
+from bootstrap import pki
+from client import rest
+
+BUSYBOX = "minik/busybox:1"
+NODE = "node-1"
+NODE_IP = "10.89.99.1"
+START_SECONDS = 30.0
+_CLONE_NEWNET = 0x40000000
+
+
+def busybox_tar() -> bytes:
+    """A file system of the static busybox and its names."""
+    names = subprocess.run(["busybox", "--list"], capture_output=True, text=True, check=True).stdout.split()
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for directory in ("bin", "etc", "tmp", "proc", "sys", "dev"):
+            entry = tarfile.TarInfo(directory)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(entry)
+        tar.add(os.path.realpath(shutil.which("busybox") or "/bin/busybox"), "bin/busybox")
+        for name in names:
+            if name != "busybox":
+                link = tarfile.TarInfo(f"bin/{name}")
+                link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+                tar.addfile(link)
+    return buffer.getvalue()
+
+
+class Engine:
+    """A Docker engine in a network namespace of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.namespace = f"mkt-{os.getpid()}"
+        # Socket paths are limited to 108 bytes.
+        self._run = Path(f"/run/{self.namespace}")
+        self.url = f"unix://{self._run}/docker.sock"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def enter(self, *command: str) -> list[str]:
+        """The command, in the namespace. (`ip netns exec` would hide the cgroups.)"""
+        return ["nsenter", f"--net=/run/netns/{self.namespace}", *command]
+
+    def make_namespace(self) -> None:
+        self._run.mkdir()
+        run("ip", "netns", "add", self.namespace)
+        for command in ("link set lo up", "link add under type bridge", f"addr add {NODE_IP}/24 dev under"):
+            run("ip", "-n", self.namespace, *command.split())
+        run("ip", "-n", self.namespace, "link", "set", "under", "up")
+
+    def start(self) -> None:
+        options = ["--iptables=false", "--bridge=none", "--exec-root", f"{self._run}/exec"]
+        options += ["--data-root", f"{self.directory}/data", "-H", self.url, "--pidfile", f"{self._run}/docker.pid"]
+        with (self.directory / "dockerd.log").open("ab") as log:
+            self._process = subprocess.Popen(self.enter("dockerd", *options), stdout=log, stderr=log)
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError((self.directory / "dockerd.log").read_text()[-2000:])
+            time.sleep(0.1)
+
+    def _answers(self) -> bool:
+        try:
+            self.client().ping()
+        except (docker.errors.DockerException, OSError):
+            return False
+        return True
+
+    def client(self) -> docker.APIClient:
+        return docker.APIClient(self.url, version="1.41", timeout=60)
+
+    def containers(self, *, all_: bool = True) -> list[dict[str, Any]]:
+        return list(self.client().containers(all=all_))
+
+    def stop(self) -> None:
+        with contextlib.suppress(docker.errors.DockerException):
+            for each in self.containers():
+                self.client().remove_container(each["Id"], force=True)
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(20)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    def remove_namespace(self) -> None:
+        subprocess.run(["ip", "netns", "del", self.namespace], check=False)
+        # The engine mounts its data root on itself and leaves it so.
+        for mounted in _mounts_below(self.directory) + _mounts_below(self._run):
+            subprocess.run(["umount", "-l", mounted], check=False)
+        shutil.rmtree(self._run, ignore_errors=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _mounts_below(directory: Path) -> list[str]:
+    points = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    return sorted((each for each in points if each.startswith(f"{directory}/")), reverse=True)
+
+
+def run(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+# The node
+
+
+def listen_in(namespace: str, port: int) -> socket.socket:
+    """A listening socket on the namespace's loopback; sockets stay in the namespace they were made in."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    made: list[socket.socket] = []
+
+    def make() -> None:
+        with open(f"/run/netns/{namespace}") as target:
+            if libc.setns(target.fileno(), _CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
+        made.append(socket.create_server(("127.0.0.1", port)))
+
+    thread = threading.Thread(target=make)  # it ends in the other namespace, and never comes back
+    thread.start()
+    thread.join()
+    return made[0]
+
+
+class Relay(threading.Thread):
+    """Carries connections from the node's loopback to the same port on ours, where the API server listens."""
+
+    def __init__(self, namespace: str, port: int) -> None:
+        super().__init__(daemon=True)
+        self._port = port
+        self._listener = listen_in(namespace, port)
+
+    def run(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                inner, _ = self._listener.accept()
+                threading.Thread(target=self._connect, args=(inner,), daemon=True).start()
+
+    def _connect(self, inner: socket.socket) -> None:
+        try:
+            outer = socket.create_connection(("127.0.0.1", self._port))
+        except OSError:
+            inner.close()
+            return
+        threading.Thread(target=_copy, args=(inner, outer), daemon=True).start()
+        _copy(outer, inner)
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    for each in (source, target):
+        with contextlib.suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+
+
+class KubeletNode:
+    """node-1: an engine and a kubelet, and the API server it belongs to."""
+
+    def __init__(self, engine: Engine, directory: Path) -> None:
+        self.engine = engine
+        self.directory = directory
+        self.data_dir = directory / "node"
+        self.control = ControlPlane(directory)
+        self._relay = Relay(engine.namespace, self.control.port)
+        self._kubelet: subprocess.Popen[bytes] | None = None
+        name = f"system:node:{NODE}"
+        self.control.user("kubelet", pki.Request(common_name=name, organizations=("system:nodes",)))
+        serving = pki.Request(common_name=name, names=(NODE, NODE_IP), usages=(pki.SERVER,))
+        pki.ensure_leaf(self.control.authority, directory / "serving", serving)
+
+    def start(self) -> None:
+        self.control.start_etcd()
+        self.control.start_apiserver()
+        self._relay.start()
+        self.start_kubelet()
+
+    def start_kubelet(self) -> None:
+        d = self.directory
+        options = ["--kubeconfig", self.control.kubeconfig("kubelet"), "--hostname-override", NODE]
+        options += ["--node-ip", NODE_IP, "--docker-host", self.engine.url, "--data-dir", self.data_dir]
+        options += ["--tls-cert-file", d / "serving.crt", "--tls-private-key-file", d / "serving.key"]
+        options += ["--client-ca-file", d / "ca.crt", "--node-lease-duration-seconds", "4"]
+        root = Path(__file__).parents[2]
+        command = self.engine.enter(sys.executable, "-m", "kubelet", *map(str, options))
+        with (d / "kubelet.log").open("ab") as log:
+            self._kubelet = subprocess.Popen(command, stdout=log, stderr=log, cwd=root)
+
+    def kill_kubelet(self) -> None:
+        assert self._kubelet is not None
+        self._kubelet.kill()
+        self._kubelet.wait()
+
+    def stop(self) -> None:
+        self.kill_kubelet()
+        self._relay.close()
+        self.control.stop()
+
+    def log(self) -> str:
+        return (self.directory / "kubelet.log").read_text()
+
+    def containers(self, pod: Pod, *, all_: bool = True) -> list[dict[str, Any]]:
+        label = f"io.kubernetes.pod.uid={meta.uid(pod)}"
+        return list(self.engine.client().containers(all=all_, filters={"label": label}))
+
+    def kill_process(self, pod: Pod, container: str) -> None:
+        """kill -9 on the container's main process."""
+        for each in self.containers(pod, all_=False):
+            if each["Labels"].get("io.kubernetes.container.name") == container:
+                os.kill(self.engine.client().inspect_container(each["Id"])["State"]["Pid"], signal.SIGKILL)
+
+    def inside(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run on the node's network."""
+        done = subprocess.run(self.engine.enter(*command), capture_output=True, text=True, timeout=30, check=False)
+        return done
+
+    def get(self, path: str, *, certificate: bool = True) -> tuple[int, str]:
+        """From the kubelet's server, as the API server asks: (status code, body)."""
+        script = (
+            "import ssl, sys, urllib.request, urllib.error\n"
+            "ca, cert, key, url = sys.argv[1:]\n"
+            "context = ssl.create_default_context(cafile=ca)\n"
+            "if cert: context.load_cert_chain(cert, key)\n"
+            "try:\n"
+            "    answer = urllib.request.urlopen(url, context=context, timeout=10)\n"
+            "except urllib.error.HTTPError as error:\n"
+            "    answer = error\n"
+            "except OSError as error:\n"
+            "    print(0); print(error); sys.exit()\n"
+            "print(answer.status)\n"
+            "sys.stdout.write(answer.read().decode())\n"
+        )
+        d = self.directory
+        own = [str(d / "kubelet-client.crt"), str(d / "kubelet-client.key")] if certificate else ["", ""]
+        url = f"https://{NODE_IP}:10250{path}"
+        done = self.inside(sys.executable, "-c", script, str(d / "ca.crt"), *own, url)
+        code, _, body = done.stdout.partition("\n")
+        return int(code or 0), body
+
+
+class Api:
+    """What a test does through the API server."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self.client = client
+
+    async def create(self, name: str, spec: dict[str, Any], **metadata: Any) -> Pod:
+        """A pod for node-1, created."""
+        document = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": "default", **metadata},
+            "spec": {"nodeName": NODE, "terminationGracePeriodSeconds": 1, **spec},
+        }
+        return await self.client.create(Pod.from_dict(document))
+
+    async def pod(self, name: str, holds: Any, *, deadline: float = 30.0) -> Pod:
+        """The pod, as soon as it is as wanted."""
+        found: list[Pod] = []
+
+        def check(all_: list[Pod]) -> bool:
+            found[:] = [each for each in all_ if meta.name(each) == name and holds(each)]
+            return bool(found)
+
+        await until(self.client, Pod, check, namespace="default", deadline=deadline)
+        return found[0]
+
+    async def ready(self, name: str) -> Pod:
+        return await self.pod(name, pods.is_ready)
+
+    async def gone(self, name: str) -> None:
+        def check(all_: list[Pod]) -> bool:
+            return all(meta.name(each) != name for each in all_)
+
+        await until(self.client, Pod, check, namespace="default", deadline=30.0)
+
+    async def delete(self, pod: Pod, *, grace_seconds: int | None = None) -> None:
+        with contextlib.suppress(ApiError):
+            await rest.delete(self.client, pod, grace_seconds=grace_seconds)
+        await self.gone(meta.name(pod))
+
+
+def is_ready(node: Node) -> bool:
+    condition = meta.get_condition(node.status.conditions if node.status else None, "Ready")
+    return condition is not None and condition.status == "True"

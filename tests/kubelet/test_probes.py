@@ -1,0 +1,145 @@
+"""Probes against a real server on the loopback."""
+
+import asyncio
+
+import msgspec
+import pytest
+from lightkube.models.core_v1 import Container, HTTPGetAction, TCPSocketAction
+
+from kubelet.handlers import Handler, Handlers, Target, port_number
+from kubelet.probes import Probes
+
+
+class Server:
+    """Answers every request with `status`; can be deaf."""
+
+    def __init__(self):
+        self.status = 200
+        self.port = 0
+        self.requests = []
+
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *error):
+        self._server.close()
+
+    async def _answer(self, reader, writer):
+        self.requests.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(f"HTTP/1.1 {self.status} X\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok".encode())
+        await writer.drain()
+        writer.close()
+
+
+@pytest.fixture
+async def server():
+    async with Server() as made:
+        yield made
+
+
+@pytest.fixture
+async def handlers():
+    made = Handlers(runtime=None)
+    yield made
+    await made.close()
+
+
+class Watch:
+    """Probes of one container, and what they told."""
+
+    def __init__(self, handlers, server, **probes):
+        http = {"httpGet": {"path": "/", "port": server.port}, "periodSeconds": 1, "failureThreshold": 1}
+        wanted = {f"{name}Probe": {**http, **fields} for name, fields in probes.items()}
+        self.container = msgspec.convert({"name": "app", "image": "x", **wanted}, Container)
+        self.changed = asyncio.Event()
+        self.events = []
+        self.probes = Probes(handlers, changed=self.changed.set, unhealthy=lambda *told: self.events.append(told[1:]))
+
+    def begin(self):
+        self.probes.sync({"id": self.container}, "127.0.0.1")
+
+    async def until(self, holds):
+        async with asyncio.timeout(10):
+            while not holds():
+                self.changed.clear()
+                await self.changed.wait()
+
+
+async def test_without_probes_a_container_is_ready_at_once(handlers, server):
+    watch = Watch(handlers, server)
+    watch.begin()
+    assert watch.probes.ready == {"id"} and watch.probes.started == {"id"}
+    watch.probes.sync({}, "")
+    assert watch.probes.ready == set()
+
+
+async def test_readiness_comes_and_goes(handlers, server):
+    watch = Watch(handlers, server, readiness={})
+    watch.begin()
+    assert watch.probes.ready == set()
+    await watch.until(lambda: watch.probes.ready)
+    server.status = 503
+    await watch.until(lambda: not watch.probes.ready)
+    assert watch.events[-1] == ("Readiness", "HTTP probe failed with statuscode: 503")
+    server.status = 399
+    await watch.until(lambda: watch.probes.ready)
+    watch.probes.stop()
+
+
+async def test_liveness_condemns(handlers, server):
+    server.status = 500
+    watch = Watch(handlers, server, liveness={})
+    watch.begin()
+    assert watch.probes.ready == {"id"}
+    await watch.until(lambda: watch.probes.condemned)
+    assert watch.probes.condemned == {"id": "liveness"}
+    watch.probes.stop()
+
+
+async def test_startup_holds_the_others_back(handlers, server):
+    server.status = 500
+    watch = Watch(handlers, server, startup={"failureThreshold": 100}, liveness={}, readiness={})
+    watch.begin()
+    while len(server.requests) < 3:
+        await asyncio.sleep(0.01)
+    assert not watch.probes.started and not watch.probes.ready and not watch.probes.condemned
+    server.status = 200
+    await watch.until(lambda: watch.probes.ready)
+    assert watch.probes.started == {"id"} and not watch.probes.condemned
+    watch.probes.stop()
+
+
+async def test_an_adopted_container_stays_ready_until_a_probe_fails(handlers, server):
+    server.status = 500
+    watch = Watch(handlers, server, readiness={"failureThreshold": 2})
+    watch.probes.adopt("id")
+    watch.begin()
+    assert watch.probes.ready == {"id"}
+    await watch.until(lambda: not watch.probes.ready)
+    assert len(watch.events) == 2
+    watch.probes.stop()
+
+
+async def test_handlers(handlers, server):
+    container = msgspec.convert({"name": "a", "image": "x", "ports": [{"name": "web", "containerPort": 80}]}, Container)
+    target = Target(container, "id", "127.0.0.1")
+    probe = HTTPGetAction(path="x?y=1", port=server.port)
+    assert await handlers.run(Handler(http_get=probe), target, seconds=5) == (True, "ok")
+    assert server.requests[-1].startswith("GET /x?y=1 HTTP/1.1") and "kube-probe" in server.requests[-1]
+    assert port_number("web", container) == 80 and port_number("8080", container) == 8080
+    with pytest.raises(ValueError, match="couldn't find port: nope"):
+        port_number("nope", container)
+
+
+async def test_a_closed_port_and_a_deaf_server_fail(handlers, server):
+    target = Target(msgspec.convert({"name": "a", "image": "x"}, Container), "id", "127.0.0.1")
+    assert await handlers.run(Handler(tcp_socket=TCPSocketAction(port=server.port)), target, seconds=5) == (True, "")
+    success, output = await handlers.run(Handler(tcp_socket=TCPSocketAction(port=1)), target, seconds=5)
+    assert not success and "refused" in output.lower()
+    deaf = await asyncio.start_server(lambda reader, writer: asyncio.sleep(60), "127.0.0.1", 0)
+    port = deaf.sockets[0].getsockname()[1]
+    result = await handlers.run(Handler(http_get=HTTPGetAction(port=port)), target, seconds=0.2)
+    assert result == (False, "timed out after 0.2s")
+    deaf.close()
