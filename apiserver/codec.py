@@ -145,8 +145,12 @@ def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> _Members:
     return _Members.of_pairs(pairs)
 
 
+def _construct_text(loader: Any, node: Any) -> Any:
+    return loader.construct_yaml_str(node)
+
+
 _Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
-_Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.CSafeLoader.construct_yaml_str)
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _construct_text)
 
 
 def _read_yaml(body: bytes) -> Document:

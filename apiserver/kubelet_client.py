@@ -77,7 +77,12 @@ async def _chunks(response: httpx2.Response) -> AsyncIterator[bytes]:
 def _reason(error: Exception) -> str:
     if isinstance(error, httpx2.ConnectTimeout):
         return "dial tcp: i/o timeout"
-    return f"dial tcp: {error}" if isinstance(error, httpx2.ConnectError) else (str(error) or type(error).__name__)
+    if not isinstance(error, httpx2.ConnectError):
+        return str(error) or type(error).__name__
+    cause: BaseException | None = error
+    while cause is not None and not (isinstance(cause, OSError) and cause.strerror):
+        cause = cause.__cause__ or cause.__context__
+    return f"dial tcp: connect: {str(cause.strerror).lower()}" if isinstance(cause, OSError) else f"dial tcp: {error}"
 
 
 def kubelet_url(node: Any, path: tuple[str, ...], query: Mapping[str, str]) -> str:

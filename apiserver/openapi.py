@@ -87,7 +87,7 @@ def _gvk(kind: Kind) -> dict[str, str]:
 def _paths(kind: Kind) -> dict[str, Any]:
     namespace = "{namespace}" if kind.namespaced else None
     collection, item = kind.path(namespace), kind.path(namespace, "{name}")
-    paths = {
+    paths: dict[str, dict[str, Any]] = {
         collection: {
             "get": _operation(kind, "list"),
             "post": _operation(kind, "post", body=True, written=True),

@@ -121,11 +121,12 @@ def _configuration(store: ObjectStore, request: Request, namespace: str, config:
 def _applied(
     live: dict[str, Any], config: dict[str, Any], store: ObjectStore, request: Request, manager: str
 ) -> dict[str, Any]:
+    cls: type = store.kind.resource
     try:
         return server_side_apply.apply(
             live,
             {**config, "metadata": {**config["metadata"], "resourceVersion": None}},
-            codec.shape_of(store.kind.resource),
+            codec.shape_of(cls),
             manager=manager,
             api_version=store.kind.api_version,
             now=meta.now().isoformat().replace("+00:00", "Z"),

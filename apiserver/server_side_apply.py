@@ -167,8 +167,13 @@ def fields_of(config: dict[str, Any], shape: Shape) -> Fields:
     return frozenset(
         path
         for path in _paths(config, shape, ())
-        if path[0][2:] not in _IDENTITY and not (path[0] == "f:metadata" and path[1:] and path[1][2:] in _OWN_METADATA)
+        if path[0][2:] not in _IDENTITY and not (path[0] == "f:metadata" and _is_own(path[1:]))
     )
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a path below metadata says which object is meant, or nothing at all."""
+    return not path or path[0][2:] in _OWN_METADATA
 
 
 def _paths(value: dict[str, Any], shape: Shape | None, prefix: Path) -> Iterator[Path]:

@@ -112,7 +112,8 @@ def _bookmark(kind: Kind, version: int, *, initial_end: bool = False) -> bytes:
     metadata: dict[str, Any] = {"resourceVersion": str(version)}
     if initial_end:
         metadata["annotations"] = {INITIAL_EVENTS_END: "true"}
-    document = {"apiVersion": kind.api_version, "kind": kind.kind} | _blank(kind.resource) | {"metadata": metadata}
+    cls: type = kind.resource
+    document = {"apiVersion": kind.api_version, "kind": kind.kind} | _blank(cls) | {"metadata": metadata}
     return b'{"type":"BOOKMARK","object":%b}\n' % codec.encode(document)
 
 

@@ -106,7 +106,7 @@ async def test_other_writers_leave_the_record_alone(api):
 
 
 @pytest.mark.parametrize(
-    ("config", "query", "status", "words"),
+    ("configuration", "query", "status", "words"),
     [
         (CONFIG, "", 422, "fieldManager: Required value: is required for apply patch"),
         ([], "fieldManager=me", 400, "an apply configuration is an object"),
@@ -115,7 +115,7 @@ async def test_other_writers_leave_the_record_alone(api):
         (CONFIG | {"data": {"x": 1}}, "fieldManager=me", 400, "data.x: expected str, got int"),
     ],
 )
-async def test_configurations_that_make_no_sense(api, config, query, status, words):
-    answer = await send(api, config, query)
+async def test_configurations_that_make_no_sense(api, configuration, query, status, words):
+    answer = await send(api, configuration, query)
     assert (answer.status, words in answer.message) == (status, True), answer.body
     assert (await api.get(f"{NS}/configmaps/a")).status == 404

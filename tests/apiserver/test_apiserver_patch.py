@@ -147,7 +147,8 @@ STRATEGIC: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
      {"spec": {"volumes": [{"name": "v", "hostPath": {"path": "/x"}}]}}),
     ("nested lists have keys of their own",
      containers(WEB | {"env": [{"name": "A", "value": "1"}], "ports": [{"containerPort": 80}]}),
-     containers({"name": "web", "env": [{"name": "B", "value": "2"}], "ports": [{"containerPort": 80, "name": "http"}]}),
+     containers({"name": "web", "env": [{"name": "B", "value": "2"}],
+                 "ports": [{"containerPort": 80, "name": "http"}]}),
      containers(WEB | {"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}],
                        "ports": [{"containerPort": 80, "name": "http"}]})),
 ]  # fmt: skip

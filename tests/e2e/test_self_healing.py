@@ -90,7 +90,7 @@ def test_undo_brings_the_old_template_back(world, namespace):
     world.minikctl("set", "image", "deployment/web", "web=minik/busybox:1", "-n", namespace)
     world.wait(
         Deployment,
-        lambda found: any(d.status and d.status.observedGeneration == 2 for d in found),
+        lambda found: any(d.status and (d.status.observedGeneration or 0) >= 2 for d in found),
         what="the update is seen",
         deadline=10,
         namespace=namespace,

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import msgspec
 from lightkube import ApiError, Client, KubeConfig
 from lightkube.models.apps_v1 import DeploymentSpec
 from lightkube.models.core_v1 import (
@@ -38,7 +39,7 @@ from lightkube.models.meta_v1 import LabelSelector, ObjectMeta
 from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.core_v1 import Namespace, Pod, Service
 
-from api import meta, pods
+from api import kinds, meta, pods
 from bootstrap import supervisor
 from lab.cluster import Lab
 
@@ -65,28 +66,42 @@ def wait_for(
 ) -> float:
     """Seconds until `holds(objects)` is true of a list, followed by watch. Survives an API server that goes away."""
     start = time.monotonic()
-    objects: dict[str, object] = {}
+    objects: dict[str, Any] = {}
     while time.monotonic() - start < deadline:
         try:
-            listing = client.list(resource, namespace=namespace)
-            objects = {meta.key(each): each for each in listing}
-            if holds(list(objects.values())):
-                return time.monotonic() - start
-            left = max(1, int(deadline - (time.monotonic() - start)))
-            version = listing.resourceVersion
-            for kind, obj in client.watch(resource, namespace=namespace, resource_version=version, server_timeout=left):
-                if kind == "DELETED":
-                    objects.pop(meta.key(obj), None)
-                else:
-                    objects[meta.key(obj)] = obj
+            for objects in _follow(client, resource, namespace, until=start + deadline):
                 if holds(list(objects.values())):
                     return time.monotonic() - start
-                if time.monotonic() - start > deadline:
-                    break
         except (ApiError, httpx2.HTTPError, OSError):
             time.sleep(0.05)  # not a condition: only keeps a server that is away from being hammered
     seen = [(key, _summary(obj)) for key, obj in objects.items()]
     raise NotInTime(f"{what}: not within {deadline:g} s; last seen: {seen}")
+
+
+def _follow(client: Client, resource: type, namespace: str | None, *, until: float) -> Iterator[dict[str, Any]]:
+    """The objects of a kind, after the list and after every event, until the time is over."""
+    kind = kinds.by_resource(resource)
+    http: httpx2.Client = client._client._client
+    listed = http.get(kind.path(namespace).lstrip("/"))
+    listed.raise_for_status()
+    page = listed.json()
+    objects = {meta.key(obj): obj for obj in (msgspec.convert(item, resource) for item in page["items"])}
+    yield objects
+    left = max(0.1, until - time.monotonic())
+    params = {"watch": "true", "resourceVersion": page["metadata"]["resourceVersion"]}
+    timeout = httpx2.Timeout(5, read=left)
+    with http.stream("GET", kind.path(namespace).lstrip("/"), params=params, timeout=timeout) as response:
+        response.raise_for_status()
+        for line in response.iter_lines():
+            event = msgspec.json.decode(line)
+            obj = msgspec.convert(event["object"], resource)
+            if event["type"] == "DELETED":
+                objects.pop(meta.key(obj), None)
+            else:
+                objects[meta.key(obj)] = obj
+            yield objects
+            if time.monotonic() > until:
+                return
 
 
 def _summary(obj: object) -> str:

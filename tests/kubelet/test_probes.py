@@ -1,6 +1,7 @@
 """Probes against a real server on the loopback."""
 
 import asyncio
+import contextlib
 
 import msgspec
 import pytest
@@ -27,7 +28,8 @@ class Server:
         self._server.close()
 
     async def _answer(self, reader, writer):
-        self.requests.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        with contextlib.suppress(asyncio.IncompleteReadError):  # a mere connection
+            self.requests.append((await reader.readuntil(b"\r\n\r\n")).decode())
         writer.write(f"HTTP/1.1 {self.status} X\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok".encode())
         await writer.drain()
         writer.close()
@@ -103,7 +105,7 @@ async def test_startup_holds_the_others_back(handlers, server):
     watch = Watch(handlers, server, startup={"failureThreshold": 100}, liveness={}, readiness={})
     watch.begin()
     while len(server.requests) < 3:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # noqa: ASYNC110
     assert not watch.probes.started and not watch.probes.ready and not watch.probes.condemned
     server.status = 200
     await watch.until(lambda: watch.probes.ready)
@@ -137,7 +139,7 @@ async def test_a_closed_port_and_a_deaf_server_fail(handlers, server):
     target = Target(msgspec.convert({"name": "a", "image": "x"}, Container), "id", "127.0.0.1")
     assert await handlers.run(Handler(tcp_socket=TCPSocketAction(port=server.port)), target, seconds=5) == (True, "")
     success, output = await handlers.run(Handler(tcp_socket=TCPSocketAction(port=1)), target, seconds=5)
-    assert not success and "refused" in output.lower()
+    assert not success and "111" in output
     deaf = await asyncio.start_server(lambda reader, writer: asyncio.sleep(60), "127.0.0.1", 0)
     port = deaf.sockets[0].getsockname()[1]
     result = await handlers.run(Handler(http_get=HTTPGetAction(port=port)), target, seconds=0.2)

@@ -1,0 +1,284 @@
+"""What minikctl says is what kubectl says.
+
+Every scenario is a list of commands, each with the exact answer. It is run with minikctl, and, where kubectl is
+installed, with kubectl, so that the expectations themselves are checked. Kubelets are pretended; all else is real.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cli_world import KUBECTL, MINIKCTL, Shell, pretended_nodes
+from control_plane import ControlPlane
+
+_numbers = itertools.count(1)
+
+CONFIG = """
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: one
+data: {a: "1"}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: two
+  labels: {app: web}
+"""
+
+WEB = """
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+  labels: {app: web}
+spec:
+  replicas: 2
+  selector:
+    matchLabels: {app: web}
+  template:
+    metadata:
+      labels: {app: web}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: web
+        image: example/web:1
+        ports:
+        - containerPort: 8080
+        env:
+        - {name: A, value: "1"}
+"""
+
+Step = tuple[str, int, str]
+"""A command line, its exit code, and all it says."""
+
+SCENARIOS: dict[str, list[Step]] = {
+    "apply": [
+        ("apply -f config.yaml", 0, "configmap/one created\nconfigmap/two created"),
+        ("apply -f config.yaml", 0, "configmap/one unchanged\nconfigmap/two unchanged"),
+        ("apply -f changed.yaml", 0, "configmap/one configured\nconfigmap/two unchanged"),
+        ("get cm one -o jsonpath={.data}", 0, '{"b":"2"}'),
+        ("apply -f config.yaml --dry-run=server", 0,
+         "configmap/one configured (server dry run)\nconfigmap/two unchanged (server dry run)"),
+        ("get cm one -o jsonpath={.data}", 0, '{"b":"2"}'),
+        ("apply -f folder", 0, "configmap/three created"),
+        ("apply -f folder -R", 0, "configmap/three unchanged\nconfigmap/four created"),
+        ("apply -f web.yaml", 0, "deployment.apps/web created"),
+        ("apply -f web.yaml", 0, "deployment.apps/web unchanged"),
+        ("scale deploy/web --replicas=3", 0, "deployment.apps/web scaled"),
+        ("apply -f web.yaml", 0, "deployment.apps/web configured"),
+        ("get deploy web -o jsonpath={.spec.replicas}", 0, "2"),
+        ("delete -f config.yaml --ignore-not-found", 0, 'configmap "one" deleted\nconfigmap "two" deleted'),
+        ("delete -f config.yaml", 1,
+         'Error from server (NotFound): error when deleting "config.yaml": configmaps "one" not found\n'
+         'Error from server (NotFound): error when deleting "config.yaml": configmaps "two" not found'),
+    ],
+    "bad files": [
+        ("apply -f missing.yaml", 1, 'error: the path "missing.yaml" does not exist'),
+        ("apply -f empty", 1, "error: error reading [empty]: recognized file extensions are [.json .yaml .yml]"),
+        ("apply -f negative.yaml", 1,
+         'The Deployment "web" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0'),
+        ("apply -f elsewhere.yaml", 1,
+         'error: the namespace from the provided object "elsewhere" does not match the namespace "{ns}". You must pass '
+         "'--namespace=elsewhere' to perform this operation."),
+        ("get all", 0, "No resources found in {ns} namespace."),
+    ],
+    "names": [
+        ("get foo", 1, 'error: the server doesn\'t have a resource type "foo"'),
+        ("get pod nope", 1, 'Error from server (NotFound): pods "nope" not found'),
+        ("get pod nope --ignore-not-found", 0, ""),
+        ("get deploy nope -o yaml", 1, 'Error from server (NotFound): deployments.apps "nope" not found'),
+        ("get pods", 0, "No resources found in {ns} namespace."),
+        ("get pods -o name", 0, ""),
+        ("get nodes nope", 1, 'Error from server (NotFound): nodes "nope" not found'),
+        ("delete pod nope", 1, 'Error from server (NotFound): pods "nope" not found'),
+        ("delete pod", 1, "error: resource(s) were provided, but no name was specified"),
+        ("logs nope", 1, 'error: error from server (NotFound): pods "nope" not found in namespace "{ns}"'),
+        ("get pods/a/b", 1, 'error: arguments in resource/name form may not have more than one slash'),
+        ("get pods pod/a", 1,
+         "error: there is no need to specify a resource type as a separate argument when passing arguments in "
+         "resource/name form (e.g. 'kubectl get resource/<resource_name>' instead of 'kubectl get resource "
+         "resource/<resource_name>'"),
+    ],
+    "looking": [
+        ("apply -f config.yaml", 0, "configmap/one created\nconfigmap/two created"),
+        ("get cm one two -o name", 0, "configmap/one\nconfigmap/two"),
+        ("get cm one nope -o name", 1, 'configmap/one\nError from server (NotFound): configmaps "nope" not found'),
+        ("get cm -l app=web", 0, "NAME   DATA   AGE\ntwo    0      <age>"),
+        ("get cm -l app=web --show-labels", 0, "NAME   DATA   AGE   LABELS\ntwo    0      <age> app=web"),
+        ("get cm one,two", 1, 'error: the server doesn\'t have a resource type "one"'),
+        ("get cm/one,two", 1, None),  # type: ignore[list-item]
+        ("get cm -l app=web -L app --no-headers", 0, "two   0     <age> web"),
+        ("get cm,svc -l app=web", 0, "NAME            DATA   AGE\nconfigmap/two   0      <age>"),
+        ("get cm --field-selector metadata.name=one -o custom-columns=NAME:.metadata.name,A:.data.a,B:.data.b", 0,
+         "NAME   A     B\none    1     <none>"),
+        ("get cm one -o jsonpath={.metadata.name}:{.data.a}", 0, "one:1"),
+        ("get cm two -o jsonpath={.metadata.labels}", 0, '{"app":"web"}'),
+        ("get ns {ns} -o name", 0, "namespace/{ns}"),
+        ("describe cm two", 0,
+         "Name:         two\nNamespace:    {ns}\nLabels:       app=web\nAnnotations:  <none>\n\nData\n====\n\n"
+         "BinaryData\n====\n\nEvents:  <none>"),
+    ],
+    "changing": [
+        ("create cm one --from-literal=a=1", 0, "configmap/one created"),
+        ("create cm one --from-literal=a=1", 1, 'error: failed to create configmap: configmaps "one" already exists'),
+        ("label cm one app=web", 0, "configmap/one labeled"),
+        ("label cm one app=api", 1, "error: 'app' already has a value (web), and --overwrite is false"),
+        ("label cm one app=api --overwrite", 0, "configmap/one labeled"),
+        ("label cm one app-", 0, "configmap/one unlabeled"),
+        ("label cm one app-", 0, 'label "app" not found.\nconfigmap/one not labeled'),
+        ("annotate cm one note=x", 0, "configmap/one annotated"),
+        ("annotate cm one note-", 0, "configmap/one annotated"),
+        ("patch cm one -p '{\"data\":{\"a\":\"2\"}}'", 0, "configmap/one patched"),
+        ("patch cm one -p '{\"data\":{\"a\":\"2\"}}'", 0, "configmap/one patched (no change)"),
+        ("patch cm one --type=json -p '[{\"op\":\"remove\",\"path\":\"/data/a\"}]'", 0, "configmap/one patched"),
+        ("create deployment d --image=example/x:1 --replicas=0", 0, "deployment.apps/d created"),
+        ("create deployment d --image=example/x:1", 1,
+         'error: failed to create deployment: deployments.apps "d" already exists'),
+        ("set image deploy/d x=example/x:2", 0, "deployment.apps/d image updated"),
+        ("set image deploy/d y=example/x:2", 1, 'error: unable to find container named "y"'),
+        ("scale deploy/d --replicas=2 --current-replicas=5", 1, "error: Expected replicas to be 5, was 0"),
+        ("scale deploy/nope --replicas=2", 1, 'Error from server (NotFound): deployments.apps "nope" not found'),
+        ("expose deploy d --port=80 --target-port=8080", 0, "service/d exposed"),
+        ("delete svc/d deploy/d", 0, 'service "d" deleted\ndeployment.apps "d" deleted'),
+        ("delete cm --all --dry-run=client", 0, 'configmap "one" deleted (dry run)'),
+        ("delete cm --all", 0, 'configmap "one" deleted'),
+    ],
+    "rollouts": [
+        ("apply -f web.yaml", 0, "deployment.apps/web created"),
+        ("rollout status deploy/web --watch=false", 0, None),  # type: ignore[list-item]
+        ("wait --for=condition=Available deploy/web --timeout=30s", 0, "deployment.apps/web condition met"),
+        ("rollout status deploy/web", 0, 'deployment "web" successfully rolled out'),
+        ("get deploy web", 0, "NAME   READY   UP-TO-DATE   AVAILABLE   AGE\nweb    2/2     2            2           <age>"),
+        ("annotate deploy web kubernetes.io/change-cause=first", 0, "deployment.apps/web annotated"),
+        ("rollout undo deploy/web", 1, 'error: no rollout history found for deployment "web"'),
+        ("set image deploy/web web=example/web:2", 0, "deployment.apps/web image updated"),
+        ("annotate deploy web kubernetes.io/change-cause=second --overwrite", 0, "deployment.apps/web annotated"),
+        ("wait --for=jsonpath={.status.updatedReplicas}=2 deploy/web --timeout=30s", 0,
+         "deployment.apps/web condition met"),
+        ("rollout undo deploy/web --to-revision=9", 1, "error: unable to find specified revision 9 in history"),
+        ("rollout undo deploy/web", 0, "deployment.apps/web rolled back"),
+        ("get deploy web -o jsonpath={.spec.template.spec.containers[0].image}", 0, "example/web:1"),
+        ("rollout pause deploy/web", 0, "deployment.apps/web paused"),
+        ("rollout pause deploy/web", 1, 'error: deployments.apps "web" is already paused'),
+        ("rollout restart deploy/web", 1,
+         'error: deployments.apps "web" can\'t restart paused deployment (run rollout resume first)'),
+        ("rollout undo deploy/web", 1,
+         "error: you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again"),
+        ("rollout resume deploy/web", 0, "deployment.apps/web resumed"),
+        ("rollout resume deploy/web", 1, 'error: deployments.apps "web" is not paused'),
+        ("rollout restart deploy/web", 0, "deployment.apps/web restarted"),
+        ("wait --for=condition=Progressing=False deploy/web --timeout=0s", 1,
+         "error: timed out waiting for the condition on deployments/web"),
+        ("delete deploy web", 0, 'deployment.apps "web" deleted'),
+        ("wait --for=delete pods -l app=web --timeout=30s", 0, None),  # type: ignore[list-item]
+        ("rollout status deploy/web", 1, 'Error from server (NotFound): deployments.apps "web" not found'),
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory, etcd_binary: str) -> Iterator[ControlPlane]:
+    plane = ControlPlane(tmp_path_factory.mktemp("plane"))
+    try:
+        plane.start()
+        with pretended_nodes(plane, "node-a", "node-b"):
+            yield plane
+    finally:
+        plane.stop()
+
+
+def shell_of(plane: ControlPlane, home: Path, program: list[str]) -> Shell:
+    shell = Shell(plane.kubeconfig("admin"), home, program=program, namespace=f"cli-{next(_numbers)}")
+    Shell(plane.kubeconfig("admin"), home, program=MINIKCTL, namespace="default").ok("create", "ns", shell.namespace)
+    return shell
+
+
+@pytest.fixture(params=["minikctl", "kubectl"])
+def shell(request: pytest.FixtureRequest, plane: ControlPlane, tmp_path: Path) -> Shell:
+    if request.param == "kubectl" and KUBECTL is None:
+        pytest.skip("kubectl is not installed")
+    write_files(tmp_path)
+    return shell_of(plane, tmp_path, MINIKCTL if request.param == "minikctl" else [str(KUBECTL)])
+
+
+def write_files(folder: Path) -> None:
+    (folder / "config.yaml").write_text(CONFIG)
+    (folder / "changed.yaml").write_text(CONFIG.replace('{a: "1"}', '{b: "2"}'))
+    (folder / "web.yaml").write_text(WEB)
+    (folder / "negative.yaml").write_text(WEB.replace("replicas: 2", "replicas: -1"))
+    (folder / "elsewhere.yaml").write_text(CONFIG.replace("name: one", "name: one\n  namespace: elsewhere").split("---")[0])
+    (folder / "folder/below").mkdir(parents=True)
+    (folder / "empty").mkdir()
+    single = CONFIG.split("---")[0]
+    (folder / "folder/three.yaml").write_text(single.replace("one", "three"))
+    (folder / "folder/notes.txt").write_text("not: read")
+    (folder / "folder/z-four.json").write_text('{"not": "in this folder"}')
+    (folder / "folder/z-four.json").unlink()
+    (folder / "folder/below/four.yml").write_text(single.replace("one", "four"))
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_says_what_kubectl_says(shell: Shell, scenario: str) -> None:
+    for line, code, text in SCENARIOS[scenario]:
+        got = shell.says(*shlex.split(line.replace("{ns}", shell.namespace)))
+        assert got == (code, got[1] if text is None else text), line
+
+
+@pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "get deploy,rs,pods -o wide",
+        "get deploy web -o yaml",
+        "get deploy web -o json",
+        "get rs -o yaml",
+        "get pods -o yaml",
+        "get nodes -o wide",
+        "get nodes -o yaml",
+        "get all --show-labels",
+        "get events -o name",
+        "get pods --sort-by=.spec.nodeName -o custom-columns=N:.spec.nodeName",
+        "get endpointslices",
+        "get leases -n kube-node-lease",
+        "describe deploy web",
+        "describe rs",
+        "describe svc web",
+        "describe node node-a",
+        "describe pods",
+        "describe ns default",
+        "rollout history deploy/web",
+        "rollout history deploy/web --revision=1",
+        "api-resources",
+        "api-resources -o wide",
+        "api-resources -o name",
+    ],
+)
+def test_shows_what_kubectl_shows(deployed: tuple[Shell, Shell], line: str) -> None:
+    ours, theirs = deployed
+    args = shlex.split(line)
+    # Leases and heartbeats go on between the two.
+    assert _still(ours.says(*args)) == _still(theirs.says(*args))
+
+
+def _still(answer: tuple[int, str]) -> tuple[int, str]:
+    moving = ("RenewTime", "renewTime", "resourceVersion", "lastHeartbeatTime")
+    return answer[0], "\n".join(line for line in answer[1].splitlines() if not any(each in line for each in moving))
+
+
+@pytest.fixture(scope="module")
+def deployed(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> tuple[Shell, Shell]:
+    """Both programs on one namespace with the sample in it."""
+    home = tmp_path_factory.mktemp("home")
+    write_files(home)
+    ours = shell_of(plane, home, MINIKCTL)
+    ours.ok("apply", "-f", "web.yaml")
+    ours.ok("expose", "deploy", "web", "--port=80", "--target-port=8080", "--type=NodePort")
+    ours.ok("rollout", "status", "web")
+    return ours, Shell(plane.kubeconfig("admin"), home, program=[str(KUBECTL)], namespace=ours.namespace)
