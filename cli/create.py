@@ -63,7 +63,9 @@ def _create_new(obj: Object, *, dry_run: str, output: str | None, manager: str =
     try:
         _create(cluster, kind, obj, options(dry_run=dry_run, validate="strict", output=output, manager=manager))
     except StatusError as error:
-        raise (error if error.reason == "Invalid" else error.within(f"failed to create {kind.singular}")) from None
+        if error.reason == "Invalid" or manager != "kubectl-create" or kind.singular == "namespace":
+            raise
+        raise CliError(f"failed to create {kind.singular}: {error}") from None
 
 
 def deployment(

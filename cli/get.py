@@ -198,8 +198,6 @@ def _print_objects(
         objects = _sorted(objects, sort_by)
     if objects or not single:
         sys.stdout.write(printers.render(form, objects, as_list=not single, headers=headers))
-    if not objects and form.name in ("name", "custom-columns") and not query.failures:
-        print(_nothing_found(query.cluster, wanted), file=sys.stderr)
     sys.stdout.flush()
     raise_failures(query.failures)
 

@@ -36,11 +36,12 @@ class Overlay:
         while True:
             self._changed.clear()
             try:
+                # Peers first: configuring without them would take away the routes a restarted kubelet finds.
+                await self._network.set_peers(peers_of(self._nodes.list(), self._node_name))
                 cidr = self._own_cidr()
                 if cidr and cidr != configured:
                     await self._network.configure(cidr, self._pod_uids())
                     configured = cidr
-                await self._network.set_peers(peers_of(self._nodes.list(), self._node_name))
             except Exception as error:  # netlink raises many kinds; the node says NotReady meanwhile
                 log.error("pod network: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)

@@ -101,7 +101,7 @@ class Engine:
         return list(self.client().containers(all=all_))
 
     def stop(self) -> None:
-        with contextlib.suppress(docker.errors.DockerException):
+        with contextlib.suppress(docker.errors.DockerException, OSError):
             for each in self.containers():
                 self.client().remove_container(each["Id"], force=True)
         if self._process is not None:

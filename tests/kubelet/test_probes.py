@@ -104,8 +104,8 @@ async def test_startup_holds_the_others_back(handlers, server):
     server.status = 500
     watch = Watch(handlers, server, startup={"failureThreshold": 100}, liveness={}, readiness={})
     watch.begin()
-    while len(server.requests) < 3:
-        await asyncio.sleep(0.01)  # noqa: ASYNC110
+    while len(server.requests) < 3:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
     assert not watch.probes.started and not watch.probes.ready and not watch.probes.condemned
     server.status = 200
     await watch.until(lambda: watch.probes.ready)
