@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 from api.errors import BadRequest, NotAcceptable
 from apiserver.codec import JSON, YAML, FieldValidation
@@ -45,7 +45,7 @@ class RequestInfo:
     @classmethod
     def parse(cls, method: str, path: str, query: Mapping[str, str]) -> RequestInfo:
         info = cls(verb=method.lower(), path=path)
-        parts = [unquote(each) for each in path.split("/") if each]
+        parts = [each for each in path.split("/") if each]
         if len(parts) >= 3 and parts[0] == "api":
             info.version, rest = parts[1], parts[2:]
         elif len(parts) >= 4 and parts[0] == "apis":

@@ -6,16 +6,14 @@ restarted, and a fresh join line is printed.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 from cryptography import x509
 from lightkube import ApiError, Client
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import ConfigMap
 
-from bootstrap import apiclient, commands, kubeconfig, pki, preflight, supervisor, tokens
+from bootstrap import apiclient, commands, credentials, kubeconfig, pki, preflight, supervisor, tokens
 from bootstrap.commands import ControlPlane
 from bootstrap.errors import BootstrapError, PreflightError
 from bootstrap.options import InitOptions, InitResult
@@ -24,22 +22,15 @@ __all__ = ["InitOptions", "InitResult", "init"]
 
 Report = Callable[[str], None]
 
-USERS = {
-    "admin_conf": pki.Request(common_name="kubernetes-admin", organizations=("system:masters",)),
-    "scheduler_conf": pki.Request(common_name="system:kube-scheduler"),
-    "controllers_conf": pki.Request(common_name="system:kube-controller-manager"),
-}
-
 
 def init(options: InitOptions, report: Report) -> InitResult:
     """Start a control plane and wait until it answers. Raises BootstrapError."""
     place = ControlPlane(options.data_dir)
     address = _preflight(options, place)
-    server = f"https://{_bracketed(address)}:{options.secure_port}"
+    server = credentials.server_url(address, options.secure_port)
 
     report("writing certificates")
-    _write_certificates(options, place, address)
-    _write_kubeconfigs(place, server)
+    credentials.write(options, address=address, server=server)
 
     report(f"starting {'the' if options.etcd_servers else 'etcd,'} API server, scheduler and controllers")
     supervisor.write_config(place.directory, commands.control_plane(options, advertise_address=address))
@@ -82,38 +73,6 @@ def _preflight(options: InitOptions, place: ControlPlane) -> str:
     return address
 
 
-def _write_certificates(options: InitOptions, place: ControlPlane, address: str) -> None:
-    names = pki.apiserver_names(
-        advertise_address=address, service_ip=commands.service_ip(options.service_cidr), extra=options.extra_sans
-    )
-    place.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    pki.ensure_control_plane(place.pki, apiserver_names=names, own_etcd=not options.etcd_servers)
-
-
-def _write_kubeconfigs(place: ControlPlane, server: str) -> None:
-    """One kubeconfig per user of the control plane; a good one is kept."""
-    ca = pki.Authority.ensure(place.pki, "kubernetes")
-    ca_pem = pki.pem(ca.certificate)
-    for attribute, request in USERS.items():
-        path: Path = getattr(place, attribute)
-        if not _is_good(path, server, ca):
-            certificate, key = ca.issue(request)
-            user = request.common_name
-            kubeconfig.write(
-                path, kubeconfig.build(server=server, ca=ca_pem, user=user, certificate=certificate, key=key)
-            )
-
-
-def _is_good(path: Path, server: str, ca: pki.Authority) -> bool:
-    try:
-        config = kubeconfig.load(path)
-        certificate = x509.load_pem_x509_certificate(kubeconfig.user_certificate(config))
-        same = kubeconfig.cluster_of(config) == (server, pki.pem(ca.certificate))
-    except (ValueError, BootstrapError):
-        return False
-    return same and ca.signed(certificate) and not pki.expires_soon(certificate)
-
-
 def _wait_ready(place: ControlPlane, server: str, timeout: float) -> None:
     if not apiclient.wait_ready(server, place.pki / "ca.crt", timeout=timeout):
         troubled = _troubled(supervisor.status(place.directory))
@@ -144,12 +103,3 @@ def _create_or_replace(client: Client, wanted: ConfigMap) -> None:
         if error.status.code != 409:
             raise
         client.replace(wanted)
-
-
-def _bracketed(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
-
-
-def hostname() -> str:
-    """This machine's name as Kubernetes wants it: lower case."""
-    return socket.gethostname().lower()

@@ -46,6 +46,7 @@ LOG_LIMIT = 10 * 1024 * 1024  # bytes; one older file is kept as <name>.log.1
 LOG_CHECK = 10.0  # seconds between looks at log sizes
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 _SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 
@@ -253,12 +254,14 @@ class Supervisor:
 
     def run(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        # What a dying child leaves becomes ours, and is reaped at once. Left to a slow init, a zombie looks alive to
+        # the successor: dockerd waits 15 s for the containerd of a killed dockerd.
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
         self.reload()
         while True:
             self.launch_due()
             received = signal.sigtimedwait(_SIGNALS, self.patience())
-            for runner in self.runners:
-                runner.reap()
+            self.reap()
             if received and received.si_signo in (signal.SIGTERM, signal.SIGINT):
                 break
             if received and received.si_signo == signal.SIGHUP:
@@ -280,6 +283,17 @@ class Supervisor:
                 runner.stop()
         kept = {runner.child: runner for runner in self.runners}
         self.runners = [kept.get(child) or _Runner(child, self.directory) for child in wanted]
+
+    def reap(self) -> None:
+        """Bury every dead process below us; note the deaths of children."""
+        with contextlib.suppress(ChildProcessError):
+            while dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                for runner in self.runners:
+                    if runner.process is not None and runner.process.pid == dead.si_pid:
+                        runner.reap()
+                        break
+                else:
+                    os.waitpid(dead.si_pid, 0)
 
     def launch_due(self) -> None:
         for runner in self.runners:

@@ -41,7 +41,7 @@ def kinds(cluster: Cluster, text: str) -> list[Kind]:
     found: list[Kind] = []
     for name in text.split(","):
         if not name:
-            raise CliError(f'arguments in resource/name form must have a single resource and name: "{text}"')
+            raise CliError("arguments in resource/name form must have a single resource and name")
         members = [] if "." in name else cluster.kinds.in_category(name)
         found += [each for each in members or [cluster.resolve(name)] if each not in found]
     return found
@@ -53,8 +53,10 @@ def _slashed(cluster: Cluster, args: Sequence[str]) -> list[Target]:
         type_, slash, name = arg.partition("/")
         if not slash:
             raise CliError(MIXED)
-        if not type_ or not name or "/" in name or "," in type_:
-            raise CliError(f'arguments in resource/name form must have a single resource and name: "{arg}"')
+        if "/" in name:
+            raise CliError("arguments in resource/name form may not have more than one slash")
+        if not type_ or not name or "," in type_:
+            raise CliError("arguments in resource/name form must have a single resource and name")
         kind = cluster.resolve(type_)
         if found and found[-1].kind == kind:
             found[-1] = replace(found[-1], names=(*found[-1].names, name))

@@ -39,6 +39,7 @@ class Doomed:
     kind: Kind
     name: str
     namespace: str
+    source: str = ""
 
 
 def delete(
@@ -95,7 +96,7 @@ def delete(
             uid = _delete_one(cluster, each, body, dry_run=dry_run)
         except StatusError as error:
             if error.reason != "NotFound" or not (ignore_not_found or all_ or selector):
-                failures.append(error)
+                failures.append(error.within(f'error when deleting "{each.source}"') if each.source else error)
             continue
         done += 1
         _report(each, forced=force and grace == 0, dry_run=dry_run, output=output)
@@ -130,7 +131,7 @@ def _of_files(cluster: Cluster, filename: list[str], *, recursive: bool, failure
     for item in manifests.load(
         cluster, filename, recursive=recursive, explicit_namespace=settings.namespace, failures=failures
     ):
-        yield Doomed(item.kind, item.name, item.namespace)
+        yield Doomed(item.kind, item.name, item.namespace, item.source)
 
 
 def _named(cluster: Cluster, resources: list[str], *, selector: str, fields: str, everything: bool) -> list[Doomed]:

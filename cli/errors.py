@@ -23,6 +23,10 @@ class CliError(Exception):
         text = str(self)
         return text if text.startswith("error: ") else f"error: {text}"
 
+    def listed(self) -> str:
+        """The line when it is one of several errors."""
+        return self.line()
+
 
 class Unreachable(CliError):
     """No answer came. The text is the whole line, as kubectl words it."""
@@ -60,6 +64,9 @@ class StatusError(CliError):
             return _invalid(self.status)
         if self.reason == "Unauthorized":
             return f"error: You must be logged in to the server ({self.reason})"
+        return self.listed()
+
+    def listed(self) -> str:
         text = f"{self.context}: {self.message}" if self.context else self.message
         return f"Error from server ({self.reason}): {text}" if self.reason else f"Error from server: {text}"
 
@@ -72,7 +79,7 @@ class Failures(CliError):
         self.errors = errors
 
     def line(self) -> str:
-        return "\n".join(each.line() for each in self.errors)
+        return "\n".join(each.listed() for each in self.errors)
 
 
 def raise_failures(errors: Sequence[CliError]) -> None:

@@ -117,7 +117,10 @@ def _pods(cluster: Cluster, named: str, selector: str, *, every: bool) -> list[O
     owner_kind = cluster.resolve(type_) if slash else kind
     if not slash:
         name = named
-    owner = cluster.get(owner_kind, name)
+    owner = cluster.find(owner_kind, name)
+    if owner is None:
+        missing = f'{owner_kind.qualified} "{name}" not found in namespace "{cluster.namespace}"'
+        raise CliError(f"error from server (NotFound): {missing}")
     if owner_kind.plural == "pods":
         return [owner]
     pods = cluster.objects(kind, labelSelector=_selector_of(owner, owner_kind.qualified_kind))

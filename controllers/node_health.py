@@ -120,17 +120,19 @@ class Observations:
         self._countable_gap = 1.5 * period + 0.5
         self._long_gap = 2 * self._countable_gap
         self._nodes: dict[str, _Sight] = {}
-        self._heard = clock()
+        self._heard: float | None = None
         self._counted = 0.0
 
     def now(self) -> float:
-        """The time counted so far."""
+        """The time counted so far; it begins with the first heartbeat."""
+        if self._heard is None:
+            return self._counted
         return self._counted + min(self._clock() - self._heard, self._countable_gap)
 
     def hear_ourselves(self) -> bool:
         """Our own heartbeat came round. Returns whether that ended a long gap."""
         counted, moment = self.now(), self._clock()
-        ended_gap = moment - self._heard > self._long_gap
+        ended_gap = self._heard is not None and moment - self._heard > self._long_gap
         self._counted, self._heard = counted, moment
         if ended_gap:
             for sight in self._nodes.values():

@@ -137,7 +137,6 @@ async def run(args: argparse.Namespace) -> None:
             tasks.create_task(_when_pods_known(kubelet, overlay))
             tasks.create_task(watch.run(agent))
     finally:
-        await host.handlers.close()
         await network.close()
         await runtime.close()
 

@@ -123,6 +123,16 @@ def test_what_a_child_left_behind_is_killed_before_its_restart(directory: Path) 
     eventually(lambda: not alive(grandchild))
 
 
+def test_orphans_are_reaped_so_that_no_successor_takes_them_for_alive(directory: Path) -> None:
+    script = f"setsid sleep 1000 & echo $! > {directory}/orphan; wait"
+    begin(directory, shell("parent", script))
+    orphan = int(str(eventually(lambda: (directory / "orphan").exists() and (directory / "orphan").read_text())))
+    os.kill(state_of(directory, "parent").pid or 0, signal.SIGKILL)
+    eventually(lambda: state_of(directory, "parent").restarts)
+    os.kill(orphan, signal.SIGKILL)
+    eventually(lambda: not Path(f"/proc/{orphan}").exists())
+
+
 def test_stop_is_harmless_without_a_supervisor(tmp_path: Path) -> None:
     supervisor.stop(tmp_path)
     assert supervisor.status(tmp_path) == []

@@ -146,8 +146,11 @@ SCENARIOS: dict[str, list[Step]] = {
         ("scale deploy/d --replicas=2 --current-replicas=5", 1, "error: Expected replicas to be 5, was 0"),
         ("expose deploy d --port=80 --target-port=8080", 0, "service/d exposed"),
         ("delete svc/d deploy/d", 0, 'service "d" deleted\ndeployment.apps "d" deleted'),
-        ("delete cm --all --dry-run=client", 0, 'configmap "one" deleted (dry run)'),
-        ("delete cm --all", 0, 'configmap "one" deleted'),
+        ("label cm one app=web", 0, "configmap/one labeled"),
+        ("delete cm -l app=web --dry-run=client", 0, 'configmap "one" deleted (dry run)'),
+        ("delete cm -l app=web", 0, 'configmap "one" deleted'),
+        ("delete cm -l app=web", 0, "No resources found"),
+        ("delete cm -l app=web --all", 1, None),  # type: ignore[list-item]
     ],
     "rollouts": [
         ("apply -f web.yaml", 0, "deployment.apps/web created"),
