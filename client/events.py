@@ -13,6 +13,7 @@ from collections import OrderedDict
 from typing import Any
 
 import httpx2
+import msgspec
 from lightkube import ApiError, AsyncClient
 from lightkube.models.core_v1 import EventSource, ObjectReference
 from lightkube.models.meta_v1 import ObjectMeta
@@ -55,7 +56,7 @@ class EventRecorder:
             event = await self._queue.get()
             try:
                 await self._write(event)
-            except (ApiError, httpx2.HTTPError, OSError) as error:
+            except (ApiError, httpx2.HTTPError, msgspec.MsgspecError, OSError) as error:
                 log.info("dropped event %s: %s", event.reason, str(error) or type(error).__name__)
 
     def _new_event(self, obj: Any, type_: str, reason: str, message: str) -> Event:

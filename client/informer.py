@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 import httpx2
+import msgspec
 from lightkube import ApiError, AsyncClient
 from lightkube.core.resource import Resource
 
@@ -106,7 +107,7 @@ class Informer(Generic[R]):
                     self._version = ""
                     continue
                 failures = self._note_failure(failures, error)
-            except (httpx2.HTTPError, OSError) as error:
+            except (httpx2.HTTPError, msgspec.MsgspecError, OSError) as error:
                 failures = self._note_failure(0 if self._version != before else failures, error)
             if failures:
                 ceiling = min(BACKOFF_BASE_SECONDS * 2 ** (failures - 1), BACKOFF_MAX_SECONDS)

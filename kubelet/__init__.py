@@ -1,15 +1,20 @@
 """One per node: turns pod specs into running containers and reports their status. The only one that talks to Docker.
 
-main.py      the boot story
-kubelet.py   follows this node's pods, one worker per pod
-worker.py    a pod's life: observe, plan, act, report
-plan.py      pod + observed containers + time -> actions (pure)
-status.py    pod + observed containers -> PodStatus (pure)
-probes.py    liveness, readiness and startup probes
-env.py       environment and command lines of containers (pure)
-volumes.py   directories and files mounted into containers
-network.py   pod addresses, bridge, VXLAN and routes
-node.py      the Node object, its status and its lease
-server.py    the HTTPS server the API server fetches logs from
-runtime/     the contract with a container engine, and Docker behind it
+The way of a pod, in reading order:
+
+main.py       the boot story
+kubelet.py    follows this node's pods and the engine's containers; admission.py may turn a pod away
+worker.py     a pod's life: observe, plan, act, report; one worker a pod
+snapshot.py   all that is known of a pod at one moment (pure)
+plan.py       snapshot -> what to do next (pure)
+steps.py      doing it; images.py, volumes.py, env.py, container_spec.py, resources.py, objects.py help
+probes.py     liveness, readiness and startup probes; handlers.py asks, also for lifecycle hooks
+status.py     snapshot -> PodStatus (pure); reporter.py sends it
+
+The node around it:
+
+node.py       the Node object, its status and its lease; machine.py reads what the machine has
+network.py    pod addresses (ipam.py), bridge, VXLAN and routes (links.py); overlay.py follows the Nodes
+server.py     the HTTPS server the API server fetches logs from
+runtime/      the contract with a container engine, and Docker behind it
 """

@@ -36,6 +36,8 @@ def container(
     return result
 
 
+DONE = container("a", terminated={"reason": "Completed"})
+SIDE = container("b", ready=True, running={})
 RUNNING = container(ready=True, running={})
 READY = [{"type": "Ready", "status": "True"}]
 
@@ -68,7 +70,7 @@ READY = [{"type": "Ready", "status": "True"}]
         ),
         (
             pod(
-                containers=[container("a", terminated={"reason": "Completed"}), container("b", ready=True, running={})],
+                containers=[DONE, SIDE],
                 conditions=READY,
             ),
             "Running",
@@ -98,8 +100,9 @@ def test_restarts_say_when():
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0s"), (119, "119s"), (120, "2m"), (310, "5m10s"), (600, "10m"), (10799, "179m"), (10800, "3h"), (11520, "3h12m"),
-     (28800, "8h"), (172800, "2d"), (187200, "2d4h"), (86400 * 30, "30d"), (86400 * 800, "2y70d"), (86400 * 3000, "8y")],
+    [(0, "0s"), (119, "119s"), (120, "2m"), (310, "5m10s"), (600, "10m"), (10799, "179m"), (10800, "3h"),
+     (11520, "3h12m"), (28800, "8h"), (172800, "2d"), (187200, "2d4h"), (86400 * 30, "30d"), (86400 * 800, "2y70d"),
+     (86400 * 3000, "8y")],
 )  # fmt: skip
 def test_durations(seconds, text):
     assert human_duration(seconds) == text
