@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from apiserver.kubelet_client import KubeletClient
 
 SERVICE_NETWORK = ipaddress.IPv4Network("10.96.0.0/16")
-VERSION = "v1.32.0+minik"
 BODY_LIMIT_BYTES = 3 * 1024 * 1024
 """Kubernetes' own limit of a request body."""
 

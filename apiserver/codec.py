@@ -11,6 +11,7 @@ Invariants
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import types
@@ -120,15 +121,17 @@ def _reason(error: Exception) -> str:
 
 
 def _count_members(value: Any) -> int:
-    if isinstance(value, dict):
-        count = len(value)
-        for each in value.values():
-            if isinstance(each, dict | list):
-                count += _count_members(each)
-        return count
-    if isinstance(value, list):
-        return sum(_count_members(each) for each in value if isinstance(each, dict | list))
-    return 0
+    """How many members all objects in a document have together."""
+    count = 0
+    left = [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, dict):
+            count += len(each)
+            left.extend(inner for inner in each.values() if isinstance(inner, dict | list))
+        elif isinstance(each, list):
+            left.extend(inner for inner in each if isinstance(inner, dict | list))
+    return count
 
 
 class _Loader(yaml.CSafeLoader):
@@ -283,12 +286,16 @@ def _check_strings(value: dict[str, Any], path: str, problems: Problems) -> None
             problems.wrong.append(f"{path}.{key}: expected str, got {_type_name(text)}")
 
 
+# Typed, because 1, 1.0 and True are the same key otherwise.
+_canonical = functools.lru_cache(maxsize=4096, typed=True)(quantity.canonical)
+
+
 def _quantity(value: Any, path: str, problems: Problems) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         problems.wrong.append(f"{path}: expected quantity, got {_type_name(value)}")
         return value
     try:
-        return quantity.canonical(value)
+        return _canonical(value)
     except ValueError as error:
         problems.wrong.append(f"{path}: {error}")
         return value

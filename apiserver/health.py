@@ -15,8 +15,9 @@ from fastapi import Request as HttpRequest
 from fastapi import Response as HttpResponse
 
 from api.errors import NotFound
+from api.version import KUBERNETES_VERSION
 from apiserver import codec
-from apiserver.backend import VERSION, Backend
+from apiserver.backend import Backend
 from apiserver.responses import error_response
 from apiserver.storage.base import Unavailable
 
@@ -92,7 +93,7 @@ def version_info() -> dict[str, Any]:
     return {
         "major": "1",
         "minor": "32",
-        "gitVersion": VERSION,
+        "gitVersion": KUBERNETES_VERSION,
         "gitCommit": "",
         "gitTreeState": "clean",
         "buildDate": "1970-01-01T00:00:00Z",

@@ -23,8 +23,8 @@ from fastapi import Response as HttpResponse
 
 from api.errors import NotFound
 from api.kinds import KINDS, Kind
+from api.version import KUBERNETES_VERSION
 from apiserver import codec, discovery
-from apiserver.backend import VERSION
 from apiserver.responses import error_response
 from apiserver.strategic_patch import merge_key
 
@@ -73,7 +73,7 @@ def group_document(group: str, version: str) -> bytes:
             _add_struct(kind.resource, schemas)
             schemas[schema_name(kind.resource)]["x-kubernetes-group-version-kind"] = [_gvk(kind)]
             paths |= _paths(kind)
-    info = {"title": "Kubernetes", "version": VERSION}
+    info = {"title": "Kubernetes", "version": KUBERNETES_VERSION}
     return codec.encode({"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": schemas}})
 
 

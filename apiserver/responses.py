@@ -11,6 +11,7 @@ import yaml
 
 from api.errors import (
     ApiStatusError,
+    BadRequest,
     Expired,
     InternalError,
     RequestEntityTooLarge,
@@ -72,6 +73,8 @@ def to_api_error(error: Exception) -> ApiStatusError:
             return RequestEntityTooLarge(f"Request entity too large: {error}")
         case Unavailable():
             return ServiceUnavailable(f"the store is unavailable: {error}")
+        case RecursionError():
+            return BadRequest("the object is nested too deeply")
         case StorageError():
             return InternalError.of(str(error))
         case _:

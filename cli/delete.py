@@ -135,6 +135,8 @@ def _of_files(cluster: Cluster, filename: list[str], *, recursive: bool, failure
 
 
 def _named(cluster: Cluster, resources: list[str], *, selector: str, fields: str, everything: bool) -> list[Doomed]:
+    if everything and selector:
+        raise CliError("setting 'all' parameter but found a non empty selector.")
     if not resources:
         raise CliError("You must provide one or more resources by argument or filename.")
     found: list[Doomed] = []

@@ -132,8 +132,7 @@ def undo(
         name = deployment["metadata"]["name"]
         if deployment["spec"].get("paused"):
             raise CliError(
-                "you cannot rollback a paused deployment; resume it first with "
-                f"'minikctl rollout resume {kind.singular}/{name}' and try again"
+                "you cannot rollback a paused deployment; resume it first with 'minikctl rollout resume' and try again"
             )
         number, source = _revision_to_restore(_revisions(cluster, deployment), deployment, to_revision)
         template = restored_template(source)

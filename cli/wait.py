@@ -57,7 +57,8 @@ def wait(
         raise CliError("no matching resources found")
     failures: list[CliError] = []
     for kind, name, namespace in wanted:
-        message = f"timed out waiting for the condition on {kind.plural}/{name}"
+        what = "condition not met for" if length == 0 else "timed out waiting for the condition on"
+        message = f"{what} {kind.plural}/{name}"
 
         def checked(obj: Object | None, kind: Kind = kind, name: str = name) -> bool:
             if obj is None and for_ not in ("delete", "create"):

@@ -36,13 +36,13 @@ from lightkube.resources.core_v1 import Node
 from lightkube.types import PatchType
 
 from api import kinds, meta
+from api.version import KUBERNETES_VERSION
 from client import rest
 from client.informer import Informer
 from kubelet import machine
 
 log = logging.getLogger("node")
 
-VERSION = "v1.34.0-minik"
 LEASE_NAMESPACE = "kube-node-lease"
 RENEWALS_PER_LEASE = 4
 REPORT_SECONDS = 300.0
@@ -242,8 +242,8 @@ def _node_info(health: Health, known: NodeStatus | None) -> NodeSystemInfo:
         bootID=machine.read("/proc/sys/kernel/random/boot_id"),
         containerRuntimeVersion=version,
         kernelVersion=machine.read("/proc/sys/kernel/osrelease"),
-        kubeProxyVersion=VERSION,
-        kubeletVersion=VERSION,
+        kubeProxyVersion=KUBERNETES_VERSION,
+        kubeletVersion=KUBERNETES_VERSION,
         machineID=machine.read("/etc/machine-id"),
         operatingSystem="linux",
         osImage=machine.operating_system(),

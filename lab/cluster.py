@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,7 @@ from lab import cgroups, faults, images, netns, network, processes, state
 from lab.errors import LabError
 from lab.host import Host, HostStatus
 from lab.progress import Listener, Steps, silent
+from lab.tasks import finish, spawn
 
 __all__ = ["LAB_TIMING", "Host", "HostStatus", "Lab", "UpResult"]
 
@@ -96,7 +96,7 @@ class Lab:
             with steps.step("lab", "stop hosts"):
                 processes.kill([host.owner for host in hosts])
             with steps.step("lab", "remove hosts"):
-                _in_parallel([host.clear_volatile for host in hosts])
+                finish([spawn(host.clear_volatile) for host in hosts])
             with steps.step("lab", "remove network"):
                 network.delete_switch(self.name, last=not self._other_labs())
             self._remove_kubeconfigs()
@@ -215,19 +215,14 @@ class Lab:
             for host in hosts:
                 host.plug()
                 faults.heal(host)  # whatever was done to it: after `up` all is well
-        with ThreadPoolExecutor(len(hosts) + 2, thread_name_prefix="lab") as pool:
-            packed = pool.submit(images.ensure, self._image_dir)
-            control_plane = pool.submit(self._init, hosts[0], steps)
+        packed = spawn(images.ensure, self._image_dir)
+        control_plane = spawn(self._init, hosts[0], steps)
 
-            def cluster() -> InitResult:
-                packed.result()
-                return control_plane.result()
-
-            started = [pool.submit(self._start_node, host, steps, cluster) for host in hosts[1:]]
+        def cluster() -> InitResult:
             packed.result()
-            control_plane.result()
-            for future in started:
-                future.result()
+            return control_plane.result()
+
+        finish([packed, control_plane, *(spawn(self._start_node, host, steps, cluster) for host in hosts[1:])])
 
     def _init(self, host: Host, steps: Steps) -> InitResult:
         options = InitOptions(
@@ -336,9 +331,3 @@ class Lab:
         if host.role != "node":
             raise LabError(f"{name} is the control plane; minikctl down removes the whole lab")
         return host
-
-
-def _in_parallel(actions: Sequence[Callable[[], None]]) -> None:
-    with ThreadPoolExecutor(max(1, len(actions))) as pool:
-        for future in [pool.submit(action) for action in actions]:
-            future.result()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +16,7 @@ from typing import TypeVar
 from pyroute2 import netns
 
 from lab.errors import LabError
+from lab.tasks import spawn
 
 DIRECTORY = Path("/run/netns")
 _CLONE_NEWNET = 0x40000000
@@ -64,22 +64,12 @@ def inode(name: str) -> int | None:
 
 def call(name: str, function: Callable[[], T]) -> T:
     """The result of `function`, run inside the namespace."""
-    results: list[T] = []
-    errors: list[BaseException] = []
 
-    def inside() -> None:
-        try:
-            _enter(name)
-            results.append(function())
-        except BaseException as error:  # handed to the caller below
-            errors.append(error)
+    def inside() -> T:
+        _enter(name)
+        return function()
 
-    thread = threading.Thread(target=inside, name=f"netns-{name}")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
+    return spawn(inside).result()
 
 
 def _enter(name: str) -> None:

@@ -57,7 +57,7 @@ class Shell:
         return done.stdout
 
     def comparable(self, text: str) -> str:
-        text = AGE.sub("<age> ", text.replace(self.namespace, "{ns}"))
+        text = AGE.sub("<age> ", text.replace(self.namespace, "{ns}").replace("minikctl", "kubectl"))
         return "\n".join(line.rstrip() for line in text.splitlines())
 
     @contextmanager

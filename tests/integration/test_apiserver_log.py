@@ -62,12 +62,12 @@ class Kubelet:
         self.requests.append(head.split(b" ")[1].decode())
         writer.write(f"HTTP/1.1 {self.status}\r\nConnection: close\r\n\r\n".encode())
         gone = asyncio.ensure_future(reader.read())
+        gone.add_done_callback(lambda task: self.left.set())
         while line := await self.lines.get():
             writer.write(line)
             await writer.drain()
         writer.close()
         await gone
-        self.left.set()
 
 
 @asynccontextmanager
@@ -93,6 +93,17 @@ async def test_a_log_is_passed_on_as_it_grows(http, plane):
             assert [chunk async for chunk in chunks] == []
         await asyncio.wait_for(kubelet.left.wait(), 10)
     assert kubelet.requests == ["/containerLogs/default/p/web?follow=true&timestamps=true&tailLines=5"]
+
+
+async def test_who_stops_listening_frees_the_kubelet(http, plane):
+    kubelet = Kubelet()
+    async with listening(plane, kubelet) as port:
+        await make_pod(http, port)
+        async with http.stream("GET", f"{PODS}/p/log?follow=true") as response:
+            kubelet.lines.put_nowait(b"one\n")
+            assert await anext(response.aiter_bytes()) == b"one\n"
+        await asyncio.wait_for(kubelet.left.wait(), 10)
+        kubelet.lines.put_nowait(b"")
 
 
 async def test_the_kubelets_refusal_is_told(http, plane):
