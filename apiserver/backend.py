@@ -33,7 +33,6 @@ class Config:
     kubelet_client_key: Path | None = None
     kubelet_certificate_authority: Path | None = None
     event_ttl_seconds: int = 3600
-    request_timeout_seconds: float = 60.0
 
 
 @dataclass

@@ -76,7 +76,8 @@ def apply(
     for other, path in taken:
         owned[other] -= {path}
     result = _merge(copy.deepcopy(live), copy.deepcopy(config), shape)
-    for path in sorted(mine - wanted - frozenset().union(*owned.values()), key=len, reverse=True):
+    # Whole elements first: without its key member an element could not be found any more.
+    for path in sorted(mine - wanted - frozenset().union(*owned.values()), key=lambda path: path[-1] != "."):
         _remove(result, path)
     result.setdefault("metadata", {})["managedFields"] = _entries(
         entries, owned | {manager: wanted}, manager=manager, api_version=api_version, now=now, changed=mine != wanted

@@ -6,15 +6,22 @@ bootstrap is synchronous: it runs once and from a command line, so lightkube's p
 from __future__ import annotations
 
 import base64
+import functools
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
+import msgspec
 from lightkube import ApiError, Client, KubeConfig
+from lightkube.core.decoders import WatchEvent
 from lightkube.core.exceptions import ConfigError
+from lightkube.models.meta_v1 import Status
+from lightkube.resources.certificates_v1 import CertificateSigningRequest
+from lightkube.resources.core_v1 import ConfigMap, Node, Pod, Secret
 
 from bootstrap import kubeconfig
 from bootstrap.errors import BootstrapError, DiscoveryError, TokenError
@@ -23,19 +30,35 @@ REQUEST_TIMEOUT = 10.0  # seconds
 RETRY_EVERY = 0.05  # seconds between attempts while a server is coming up
 
 
+_DECODED = (Status, WatchEvent, Node, Pod, Secret, ConfigMap, CertificateSigningRequest)
+_decoding = threading.Lock()
+
+
 def connect(path: Path) -> Client:
     """A client for the current context of a kubeconfig file."""
-    try:
-        config = KubeConfig.from_file(path).get()
-    except (ConfigError, OSError) as error:
-        raise BootstrapError(f"cannot use the kubeconfig {path}: {error}") from None
-    return Client(config=config, timeout=httpx2.Timeout(REQUEST_TIMEOUT), trust_env=False)
+    return connect_with(kubeconfig.load(path), origin=path)
 
 
-def connect_with(config: kubeconfig.Config) -> Client:
-    """A client for a kubeconfig that is not a file."""
-    single = KubeConfig.from_dict(config).get()
+def connect_with(config: kubeconfig.Config, *, origin: Path | None = None) -> Client:
+    """A client for the current context of a kubeconfig, however it was read."""
+    with _decoding:
+        _learn_types()
+        try:
+            single = KubeConfig.from_dict(config, fname=origin).get()
+        except (ConfigError, KeyError, ValueError, TypeError) as error:
+            raise BootstrapError(f"cannot use the kubeconfig {origin or ''}: {reason(error)}") from None
     return Client(config=single, timeout=httpx2.Timeout(REQUEST_TIMEOUT), trust_env=False)
+
+
+@functools.cache
+def _learn_types() -> None:
+    """Let msgspec learn the types of this module's users, in one thread.
+
+    It does so when it first meets a type, and crashes the process if two threads meet one at the same time; the lab
+    joins its nodes in threads.
+    """
+    for each in _DECODED:
+        msgspec.json.Decoder(each)
 
 
 @contextmanager

@@ -129,7 +129,6 @@ def undo(
     """Go back to an earlier revision."""
 
     def roll_back(cluster: Cluster, kind: Kind, deployment: Object) -> str:
-        name = deployment["metadata"]["name"]
         if deployment["spec"].get("paused"):
             raise CliError(
                 "you cannot rollback a paused deployment; resume it first with 'minikctl rollout resume' and try again"

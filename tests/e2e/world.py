@@ -205,6 +205,13 @@ class World:
         found = [each for each in self.containers(pods.node_name(pod)) if each["uid"] == meta.uid(pod)]
         return next(each for each in found if each["container"])
 
+    def exec_in(self, pod: Pod, *command: str) -> str:
+        """What a command prints inside the pod's container."""
+        docker = ["docker", "-H", self.lab.host(pods.node_name(pod)).docker_host, "exec", self.container_of(pod)["id"]]
+        done = subprocess.run([*docker, *command], capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 0, f"{' '.join(command)} in {meta.name(pod)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
     def uids_running(self, node: str, namespace: str) -> set[str]:
         """The pods of a namespace with anything running on the node."""
         return {each["uid"] for each in self.containers(node) if each["namespace"] == namespace}
@@ -256,6 +263,18 @@ class World:
             if time.monotonic() > end:
                 raise NotInTime(f"{expected} have not all answered: {answers.by_pod(since=since)}, {answers.failed}")
             time.sleep(0.05)
+
+    def until_refused(self, url: str, *, deadline: float = 10) -> None:
+        """Until a connection is refused, as opposed to answered or left waiting."""
+        end = time.monotonic() + deadline
+        while time.monotonic() < end:
+            try:
+                ask(url)
+            except urllib.error.URLError as error:
+                if isinstance(error.reason, ConnectionRefusedError):
+                    return
+            time.sleep(0.05)
+        raise NotInTime(f"{url} is not refused")
 
     @staticmethod
     def constant_requests(url: str) -> AbstractContextManager[Answers]:

@@ -199,7 +199,8 @@ def test_events_of_an_object(shell: Shell) -> None:
 
 def test_a_reader_that_has_seen_enough(shell: Shell) -> None:
     for index in range(3):
-        shell.ok("create", "cm", f"c{index}", f"--from-literal=a={'x' * 200_000}")
+        large = CONFIG.replace("x", f"c{index}") + f"data: {{a: {'x' * 200_000}}}"
+        shell.ok("create", "-f", "-", stdin=large)
     process = subprocess.Popen(
         [*MINIKCTL, "get", "cm", "-o", "yaml", "-n", shell.namespace],
         env=shell.env,

@@ -96,8 +96,8 @@ SCENARIOS: dict[str, list[Step]] = {
         (
             "apply -f elsewhere.yaml",
             1,
-            'error: the namespace from the provided object "elsewhere" does not match the namespace "{ns}". You must pass '
-            "'--namespace=elsewhere' to perform this operation.",
+            'error: the namespace from the provided object "elsewhere" does not match the namespace "{ns}". '
+            "You must pass '--namespace=elsewhere' to perform this operation.",
         ),
         ("get all", 0, "No resources found in {ns} namespace."),
     ],
@@ -208,7 +208,8 @@ SCENARIOS: dict[str, list[Step]] = {
         (
             "rollout undo deploy/web",
             1,
-            "error: you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again",
+            "error: you cannot rollback a paused deployment; "
+            "resume it first with 'kubectl rollout resume' and try again",
         ),
         ("rollout resume deploy/web", 0, "deployment.apps/web resumed"),
         ("rollout resume deploy/web", 1, 'error: deployments.apps "web" is not paused'),
