@@ -1,4 +1,4 @@
-"""How fast the whole cluster is, on a lab of its own: `python bench/lab.py [up] [pods] [node] [idle]`.
+"""How fast the whole cluster is, on a lab of its own: `python -m bench.lab [up] [pods] [node] [idle]`.
 
     up     from nothing to three Ready nodes, and to the sample Ready
     pods   pod create to Ready, one after the other and 30 at once on one node; 30 deleted

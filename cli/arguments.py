@@ -25,6 +25,8 @@ class Target:
 
     kind: Kind
     names: tuple[str, ...] = ()
+    namespace: str | None = None
+    """Where a file says the object is; None is the namespace the command acts in."""
 
 
 def targets(cluster: Cluster, args: Sequence[str]) -> list[Target]:

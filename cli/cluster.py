@@ -15,7 +15,7 @@ from typing import Any
 
 from cli import discovery
 from cli.discovery import Kind, Kinds
-from cli.errors import CliError, StatusError
+from cli.errors import CliError, StatusError, Unreachable
 from cli.kubeconfig import Access
 from cli.transport import Answer, Transport
 
@@ -31,6 +31,9 @@ PAGE = "500"
 
 RECONNECT_SECONDS = 1.0
 """A server that ends watches faster than this is given a moment."""
+
+PATIENCE_SECONDS = 30.0
+"""How long a command that follows something puts up with a server that is away."""
 
 _WARNING = re.compile(r'\d{3} \S+ "((?:[^"\\]|\\.)*)"')
 
@@ -76,7 +79,8 @@ class Cluster:
     # Requests
 
     def fetch(self, path: str, **params: str) -> Object:
-        return self.call("GET", path, params=params)
+        found: Object = self.call("GET", path, params=params)
+        return found
 
     def call(
         self,
@@ -112,7 +116,7 @@ class Cluster:
                 return None
             raise
 
-    def list(self, kind: Kind, *, namespace: str | None = None, accept: str = JSON, **params: str) -> Object:
+    def list_all(self, kind: Kind, *, namespace: str | None = None, accept: str = JSON, **params: str) -> Object:
         """The whole list, page by page. `namespace` None is this cluster's default one, "" all of them.
 
         With `accept` TABLE, the answer is a Table and its rows are what is put together.
@@ -131,7 +135,7 @@ class Cluster:
 
     def objects(self, kind: Kind, *, namespace: str | None = None, **params: str) -> list[Object]:
         """The items of a list, each with its apiVersion and kind, which lists leave out."""
-        items = self.list(kind, namespace=namespace, **params).get("items") or []
+        items = self.list_all(kind, namespace=namespace, **params).get("items") or []
         return [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in items]
 
     def path(self, kind: Kind, name: str, *, namespace: str | None = None, subresource: str = "") -> str:
@@ -148,12 +152,25 @@ class Cluster:
         """
         while True:
             started = time.monotonic()
+            self.patiently()
             for type_, obj in self.watch_once(kind, version=version, namespace=namespace, accept=accept, **params):
                 version = version_of(obj) or version
                 if type_ != "BOOKMARK":
                     yield type_, obj
             if time.monotonic() - started < RECONNECT_SECONDS:
                 time.sleep(RECONNECT_SECONDS)
+
+    def patiently(self) -> None:
+        """Return when the server answers: one that is being restarted ends no watch. Raises Unreachable in the end."""
+        ends = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                if self._transport.request("GET", "/readyz").status < 500 or time.monotonic() > ends:
+                    return
+            except Unreachable:
+                if time.monotonic() > ends:
+                    raise
+            time.sleep(RECONNECT_SECONDS / 4)
 
     def watch_once(
         self, kind: Kind, *, version: str, namespace: str | None = None, accept: str = JSON, **params: str
@@ -183,13 +200,11 @@ class Cluster:
 
 def version_of(obj: Mapping[str, Any]) -> str:
     """The resourceVersion an event brings, also when it comes as a Table of one row."""
-    if obj.get("kind") == "Table":
-        rows = obj.get("rows") or []
-        inner = (rows[-1].get("object") or {}) if rows else {}
-        return (inner.get("metadata") or {}).get("resourceVersion") or (obj.get("metadata") or {}).get(
-            "resourceVersion", ""
-        )
-    return (obj.get("metadata") or {}).get("resourceVersion", "")
+    found = (obj.get("metadata") or {}).get("resourceVersion")
+    if obj.get("kind") == "Table" and obj.get("rows"):
+        inner = (obj["rows"][-1].get("object") or {}).get("metadata") or {}
+        found = inner.get("resourceVersion") or found
+    return str(found or "")
 
 
 def as_status(code: int, body: bytes) -> Mapping[str, Any]:

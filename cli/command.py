@@ -81,7 +81,7 @@ class Command(Quick, TyperCommand):
         self.params = [*self.params, *_shared_params()]
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        rest = super().parse_args(ctx, normalise(args, self.params))  # type: ignore[arg-type]
+        rest = super().parse_args(ctx, normalise(args, self.params))
         remember(ctx.params)
         return rest
 
@@ -90,7 +90,7 @@ class PlainCommand(Quick, TyperCommand):
     """A command that talks to no cluster of the kubeconfig's (up, join, ...)."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        return super().parse_args(ctx, normalise(args, self.params))  # type: ignore[arg-type]
+        return super().parse_args(ctx, normalise(args, self.params))
 
 
 class Group(Quick, TyperGroup):

@@ -55,6 +55,6 @@ def _names_of(kind: str, incomplete: str) -> Iterator[str]:
     from cli.command import cluster
 
     connected = cluster()
-    for item in connected.list(connected.resolve(kind)).get("items") or []:
+    for item in connected.list_all(connected.resolve(kind)).get("items") or []:
         if item["metadata"]["name"].startswith(incomplete):
             yield item["metadata"]["name"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,20 +23,14 @@ def print_kubeconfig() -> None:
 
     minikctl kubeconfig > ~/lab.kubeconfig
     """
-    import base64
-
-    try:
-        access = kubeconfig.load(settings.kubeconfig, context=settings.context)
-    except CliError:
-        access = _of_lab()
-    encode = lambda data: base64.b64encode(data).decode()  # noqa: E731
+    access = _access()
     cluster: dict[str, Any] = {"server": access.server}
-    cluster |= {"certificate-authority-data": encode(access.ca)} if access.ca else {}
+    cluster |= {"certificate-authority-data": _encode(access.ca)} if access.ca else {}
     cluster |= {} if access.verify else {"insecure-skip-tls-verify": True}
     cluster |= {"tls-server-name": access.server_name} if access.server_name else {}
     user: dict[str, Any] = {"token": access.token} if access.token else {}
     if access.certificate and access.key:
-        user |= {"client-certificate-data": encode(access.certificate), "client-key-data": encode(access.key)}
+        user |= {"client-certificate-data": _encode(access.certificate), "client-key-data": _encode(access.key)}
     name = access.context
     namespace = {} if access.namespace == "default" else {"namespace": access.namespace}
     from cli.documents import to_yaml
@@ -54,14 +49,23 @@ def print_kubeconfig() -> None:
     )
 
 
-def _of_lab() -> kubeconfig.Access:
-    """The lab of this machine, for whom no kubeconfig names it. Raises the CliError it handles if there is no lab."""
-    from cli.lab_choice import lab
+def _encode(data: bytes) -> str:
+    import base64
 
-    conf = None if settings.kubeconfig or settings.context else lab("").admin_conf
-    if conf is None or not conf.exists():
-        raise
-    return kubeconfig.load(str(conf))
+    return base64.b64encode(data).decode()
+
+
+def _access() -> kubeconfig.Access:
+    """The current context, or, where no kubeconfig says, the lab of this machine. Raises CliError."""
+    try:
+        return kubeconfig.load(settings.kubeconfig, context=settings.context)
+    except CliError:
+        from cli.lab_choice import lab
+
+        conf = lab("").admin_conf
+        if settings.kubeconfig or settings.context or not conf.exists():
+            raise
+        return kubeconfig.load(str(conf))
 
 
 def view(raw: Annotated[bool, typer.Option("--raw", help="With certificates and keys.")] = False) -> None:
@@ -159,7 +163,7 @@ def _change(change: Any) -> None:
 
 def GROUP() -> Any:
     """The `config` commands."""
-    functions = {
+    functions: dict[str, Callable[..., None]] = {
         "view": view,
         "current-context": current_context,
         "get-contexts": get_contexts,

@@ -274,12 +274,12 @@ def GROUP() -> Any:
 
     class CreateGroup(Quick, TyperGroup):
         def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
-            return super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))  # type: ignore[arg-type]
+            return super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))
 
         def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
             from cli.command import normalise, remember
 
-            rest = super().parse_args(ctx, normalise(args, self.params))  # type: ignore[arg-type]
+            rest = super().parse_args(ctx, normalise(args, self.params))
             remember(ctx.params)
             return rest
 

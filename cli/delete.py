@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -12,7 +12,7 @@ import typer
 from cli import completion
 from cli.apply import DRY_RUN_NOTES, DryRun, Filename, Recursive
 from cli.arguments import targets
-from cli.cluster import Cluster
+from cli.cluster import Cluster, Object
 from cli.command import cluster as connect
 from cli.command import settings
 from cli.discovery import Kind
@@ -68,45 +68,75 @@ def delete(
 
     minikctl delete pod web-1; delete deploy/web svc/web; delete -f web.yaml; delete pods -l app=web; delete pods --all
     """
+    request = Request(
+        grace=_grace(grace_period, now=now, force=force),
+        forced=force,
+        cascade=cascade,
+        dry_run=dry_run,
+        output=output,
+        missing_is_fine=ignore_not_found or all_ or bool(selector),
+    )
+    request.check()
     cluster = connect()
-    grace = _grace(grace_period, now=now, force=force)
-    if dry_run not in DRY_RUN_NOTES:
-        raise CliError(f'Invalid dry-run value ({dry_run}). Must be "none", "server", or "client".')
-    if cascade not in PROPAGATION:
-        raise CliError(f'invalid cascade value ({cascade}). Must be "background", "foreground", or "orphan"')
-    if output not in (None, "name"):
-        raise CliError("unexpected -o output mode: only 'name' is supported")
     if all_namespaces:
         cluster.namespace = ""
-    if force and grace == 0:
-        print(FORCE_WARNING, file=sys.stderr)
     failures: list[CliError] = []
     if filename:
-        doomed = _of_files(cluster, filename, recursive=recursive, failures=failures)
+        doomed: Iterable[Doomed] = _of_files(cluster, filename, recursive=recursive, failures=failures)
     else:
         doomed = _named(cluster, resources or [], selector=selector, fields=field_selector, everything=all_)
     ends = deadline(timeout)
-    body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": PROPAGATION[cascade]}
-    if grace is not None:
-        body["gracePeriodSeconds"] = grace  # type: ignore[assignment]
-    waiting: list[tuple[Doomed, str]] = []
-    done = 0
-    for each in doomed:
-        try:
-            uid = _delete_one(cluster, each, body, dry_run=dry_run)
-        except StatusError as error:
-            if error.reason != "NotFound" or not (ignore_not_found or all_ or selector):
-                failures.append(error.within(f'error when deleting "{each.source}"') if each.source else error)
-            continue
-        done += 1
-        _report(each, forced=force and grace == 0, dry_run=dry_run, output=output)
-        waiting.append((each, uid))
-    if wait and dry_run == "none" and not (force and grace == 0):
-        for each, uid in waiting:
+    leaving = _delete_all(cluster, doomed, request, failures)
+    if wait and request.leaves_slowly:
+        for each, uid in leaving:
             until_gone(cluster, each.kind, each.name, namespace=each.namespace, uid=uid, ends=ends)
-    if not done and not failures and not ignore_not_found:
+    if not leaving and not failures and not ignore_not_found:
         print("No resources found", file=sys.stderr)
     raise_failures(failures)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """How to delete. `grace` is in seconds, None for the object's own."""
+
+    grace: int | None
+    forced: bool
+    cascade: str
+    dry_run: str
+    output: str | None
+    missing_is_fine: bool
+
+    @property
+    def at_once(self) -> bool:
+        return self.forced and self.grace == 0
+
+    @property
+    def leaves_slowly(self) -> bool:
+        """Whether there is an end to wait for."""
+        return self.dry_run == "none" and not self.at_once
+
+    @property
+    def body(self) -> Object:
+        options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": PROPAGATION[self.cascade]}
+        return options if self.grace is None else {**options, "gracePeriodSeconds": self.grace}
+
+    def check(self) -> None:
+        """Raises CliError for options that make no sense, and warns of those that do too much."""
+        if self.dry_run not in DRY_RUN_NOTES:
+            raise CliError(f'Invalid dry-run value ({self.dry_run}). Must be "none", "server", or "client".')
+        if self.cascade not in PROPAGATION:
+            raise CliError(f'invalid cascade value ({self.cascade}). Must be "background", "foreground", or "orphan"')
+        if self.output not in (None, "name"):
+            raise CliError("unexpected -o output mode: only 'name' is supported")
+        if self.at_once:
+            print(FORCE_WARNING, file=sys.stderr)
+
+    def report(self, each: Doomed) -> None:
+        if self.output == "name":
+            print(f"{each.kind.qualified_kind}/{each.name}", flush=True)
+            return
+        what = "force deleted" if self.at_once else "deleted"
+        print(f'{each.kind.qualified_kind} "{each.name}" {what}{DRY_RUN_NOTES[self.dry_run]}', flush=True)
 
 
 def _grace(period: int, *, now: bool, force: bool) -> int | None:
@@ -156,21 +186,29 @@ def _named(cluster: Cluster, resources: list[str], *, selector: str, fields: str
     return found
 
 
-def _delete_one(cluster: Cluster, each: Doomed, body: dict[str, str], *, dry_run: str) -> str:
+def _delete_all(
+    cluster: Cluster, doomed: Iterable[Doomed], request: Request, failures: list[CliError]
+) -> list[tuple[Doomed, str]]:
+    """Ask for every deletion. Returns what is on its way out, with uids."""
+    leaving: list[tuple[Doomed, str]] = []
+    for each in doomed:
+        try:
+            uid = _delete_one(cluster, each, request)
+        except StatusError as error:
+            if error.reason != "NotFound" or not request.missing_is_fine:
+                failures.append(error.within(f'error when deleting "{each.source}"') if each.source else error)
+            continue
+        request.report(each)
+        leaving.append((each, uid))
+    return leaving
+
+
+def _delete_one(cluster: Cluster, each: Doomed, request: Request) -> str:
     """Ask for the deletion. Returns the uid of what is being deleted, as far as the answer tells."""
     path = cluster.path(each.kind, each.name, namespace=each.namespace)
-    if dry_run == "client":
+    if request.dry_run == "client":
         return str(cluster.fetch(path)["metadata"].get("uid", ""))
-    params = {"dryRun": "All"} if dry_run == "server" else {}
-    answer = cluster.call("DELETE", path, params=params, body=body)
-    if answer.get("kind") == "Status":
-        return str((answer.get("details") or {}).get("uid") or "")
-    return str((answer.get("metadata") or {}).get("uid") or "")
-
-
-def _report(each: Doomed, *, forced: bool, dry_run: str, output: str | None) -> None:
-    if output == "name":
-        print(f"{each.kind.qualified_kind}/{each.name}", flush=True)
-        return
-    what = "force deleted" if forced else "deleted"
-    print(f'{each.kind.qualified_kind} "{each.name}" {what}{DRY_RUN_NOTES[dry_run]}', flush=True)
+    params = {"dryRun": "All"} if request.dry_run == "server" else {}
+    answer = cluster.call("DELETE", path, params=params, body=request.body)
+    details = answer.get("details") if answer.get("kind") == "Status" else answer.get("metadata")
+    return str((details or {}).get("uid") or "")

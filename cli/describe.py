@@ -62,7 +62,10 @@ def describe(
 def _of_files(cluster: Cluster, filename: list[str], recursive: bool) -> list[Target]:
     from cli import manifests
 
-    return [Target(item.kind, (item.name,)) for item in manifests.load(cluster, filename, recursive=recursive)]
+    return [
+        Target(item.kind, (item.name,), item.namespace or None)
+        for item in manifests.load(cluster, filename, recursive=recursive)
+    ]
 
 
 def _objects(cluster: Cluster, target: Target, selector: str, failures: list[CliError]) -> list[Object]:
@@ -71,7 +74,7 @@ def _objects(cluster: Cluster, target: Target, selector: str, failures: list[Cli
     found: list[Object] = []
     for name in target.names:
         try:
-            found.append(cluster.get(target.kind, name))
+            found.append(cluster.get(target.kind, name, namespace=target.namespace))
         except StatusError as error:
             # As kubectl: what is not a name may be the beginning of several.
             similar = _beginning_with(cluster, target.kind, name) if error.reason == "NotFound" else []

@@ -8,7 +8,7 @@ from typing import Any
 
 from api import quantity
 from cli.ages import age, rfc1123
-from cli.layout import annotations, events, labels, taints
+from cli.layout import annotation_lines, events, labels, taints
 
 Object = Mapping[str, Any]
 Amounts = dict[str, Decimal]
@@ -38,7 +38,7 @@ def node_lines(node: Object, *, lease: Object | None, pods: Sequence[Object], ha
         f"Name:\t{meta['name']}",
         f"Roles:\t{roles(meta.get('labels'))}",
         *labels("Labels", meta.get("labels")),
-        *annotations("Annotations", meta.get("annotations")),
+        *annotation_lines("Annotations", meta.get("annotations")),
         f"CreationTimestamp:\t{rfc1123(meta.get('creationTimestamp'))}",
         *taints(spec.get("taints")),
         f"Unschedulable:\t{str(bool(spec.get('unschedulable'))).lower()}",

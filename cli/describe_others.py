@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cli.describe_pod import template_lines
-from cli.layout import annotations, controlled_by, events, head, labels
+from cli.layout import annotation_lines, controlled_by, events, head, labels
 
 Object = Mapping[str, Any]
 
@@ -75,7 +75,7 @@ def replicaset_lines(replicaset: Object, *, pods: Sequence[Object], happened: Se
         f"Namespace:\t{meta['namespace']}",
         f"Selector:\t{selector_text(spec.get('selector'))}",
         *labels("Labels", meta.get("labels")),
-        *annotations("Annotations", meta.get("annotations")),
+        *annotation_lines("Annotations", meta.get("annotations")),
         *controlled_by(replicaset),
         f"Replicas:\t{status.get('replicas', 0)} current / {spec.get('replicas', 1)} desired",
         f"Pods Status:\t{counts['Running']} Running / {counts['Pending']} Waiting / "
@@ -177,7 +177,7 @@ def generic_lines(obj: Object, *, happened: Sequence[Object]) -> list[str]:
     """Every field with a readable title; for kinds this CLI has no view of its own of."""
     meta = obj["metadata"]
     lines = [f"Name:\t{meta['name']}", f"Namespace:\t{meta.get('namespace', '')}"]
-    lines += [*labels("Labels", meta.get("labels")), *annotations("Annotations", meta.get("annotations"))]
+    lines += [*labels("Labels", meta.get("labels")), *annotation_lines("Annotations", meta.get("annotations"))]
     shown = ("name", "namespace", "labels", "annotations", "managedFields")
     rest = {**obj, "metadata": {key: value for key, value in meta.items() if key not in shown}}
     return [*lines, *_fields(rest, 0), *events(happened)]

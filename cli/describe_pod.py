@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cli.ages import age, rfc1123
-from cli.layout import annotations, controlled_by, events, indent, labels, tolerations
+from cli.layout import annotation_lines, controlled_by, events, indent, labels, tolerations
 
 Object = Mapping[str, Any]
 
@@ -24,7 +24,7 @@ def pod_lines(pod: Object, happened: Sequence[Object]) -> list[str]:
         f"Node:\t{spec['nodeName'] + '/' + status.get('hostIP', '') if spec.get('nodeName') else '<none>'}",
         *([f"Start Time:\t{rfc1123(status['startTime'])}"] if status.get("startTime") else []),
         *labels("Labels", meta.get("labels")),
-        *annotations("Annotations", meta.get("annotations")),
+        *annotation_lines("Annotations", meta.get("annotations")),
         *_phase(meta, status),
         *_if(status, "reason", "Reason"),
         *_if(status, "message", "Message"),
@@ -49,7 +49,7 @@ def template_lines(template: Object) -> list[str]:
     return [
         "Pod Template:",
         *labels("  Labels", meta.get("labels")),
-        *(annotations("  Annotations", meta["annotations"]) if meta.get("annotations") else []),
+        *(annotation_lines("  Annotations", meta["annotations"]) if meta.get("annotations") else []),
         *_if(spec, "serviceAccountName", "  Service Account"),
         *_containers(spec, {}, margin="  "),
         *_volumes(spec.get("volumes"), margin="  "),

@@ -38,7 +38,7 @@ def events(
         about, name = one(cluster, [for_])
         fields = f"involvedObject.kind={about.kind},involvedObject.name={name}"
     kind = cluster.resolve("events")
-    listing = cluster.list(kind, fieldSelector=fields)
+    listing = cluster.list_all(kind, fieldSelector=fields)
     items = [each for each in listing.get("items") or [] if not wanted or each.get("type") in wanted]
     items = [{"apiVersion": "v1", "kind": "Event", **each} for each in sorted(items, key=last_seen)]
     form = printers.parse(output)

@@ -53,25 +53,14 @@ def get(
     query = Query(cluster, label=selector, field=field_selector, ignore_not_found=ignore_not_found)
     labels = [name for each in label_columns or [] for name in each.split(",")]
     form = printers.parse(output)
+    view = View(wide=form.name == "wide", namespace=all_namespaces, show_labels=show_labels, label_columns=labels)
     if watch or watch_only:
-        return _watch(
-            query,
-            wanted,
-            form,
-            View(
-                wide=form.name == "wide",
-                namespace=all_namespaces,
-                show_labels=show_labels,
-                label_columns=labels,
-            ),
-            headers=not no_headers,
-            listed=not watch_only,
-            events=output_watch_events,
-        )
-    if form.is_table:
-        view = View(wide=form.name == "wide", namespace=all_namespaces, show_labels=show_labels, label_columns=labels)
-        return _print_tables(query, wanted, view, headers=not no_headers, sort_by=sort_by)
-    _print_objects(query, wanted, form, headers=not no_headers, sort_by=sort_by)
+        rows = _Rows(form, view, headers=not no_headers, events=output_watch_events)
+        _watch(query, wanted, rows, listed=not watch_only)
+    elif form.is_table:
+        _print_tables(query, wanted, view, headers=not no_headers, sort_by=sort_by)
+    else:
+        _print_objects(query, wanted, form, headers=not no_headers, sort_by=sort_by)
 
 
 def _nothing_named() -> list[Target]:
@@ -86,9 +75,7 @@ def _targets_of_files(cluster: Cluster, names: Sequence[str], *, recursive: bool
 
     found = []
     for item in manifests.load(cluster, names, recursive=recursive):
-        if item.namespace:
-            cluster.namespace = item.namespace
-        found.append(Target(item.kind, (item.name,)))
+        found.append(Target(item.kind, (item.name,), item.namespace or None))
     return found
 
 
@@ -104,15 +91,15 @@ class Query:
     def answers(self, target: Target, *, accept: str, **params: str) -> Iterator[Object]:
         """The list, or an answer for each name."""
         if not target.names:
-            yield from self._try(lambda: self.cluster.list(target.kind, accept=accept, **self.params, **params))
+            yield from self._try(lambda: self.cluster.list_all(target.kind, accept=accept, **self.params, **params))
             return
         if self.params["labelSelector"] or self.params["fieldSelector"]:
             raise CliError("name cannot be provided when a selector is specified")
-        if not self.cluster.namespace and target.kind.namespaced:
+        if not (target.namespace or self.cluster.namespace) and target.kind.namespaced:
             raise CliError("a resource cannot be retrieved by name across all namespaces")
         for name in target.names:
-            path = self.cluster.path(target.kind, name)
-            yield from self._try(lambda path=path: self.cluster.call("GET", path, params=params, accept=accept))  # type: ignore[misc]
+            path = self.cluster.path(target.kind, name, namespace=target.namespace)
+            yield from self._try(lambda path=path: self.cluster.call("GET", path, params=params, accept=accept))
 
     def _try(self, ask: Any) -> Iterator[Object]:
         try:
@@ -227,45 +214,40 @@ def _sorted(values: list[Any], path: str, *, key: Any = lambda value: value) -> 
     return sorted(values, key=rank)
 
 
-def _watch(
-    query: Query,
-    wanted: Sequence[Target],
-    form: printers.Format,
-    view: View,
-    *,
-    headers: bool,
-    listed: bool,
-    events: bool,
-) -> None:
+def _watch(query: Query, wanted: Sequence[Target], rows: _Rows, *, listed: bool) -> None:
     if len(wanted) != 1 or len(wanted[0].names) > 1:
         raise CliError("you may only specify a single resource type")
-    target = wanted[0]
+    kind, names, namespace = wanted[0].kind, wanted[0].names, wanted[0].namespace
     params = dict(query.params)
-    if target.names:
-        params["fieldSelector"] = f"metadata.name={target.names[0]}"
-    show = _Rows(target.kind, form, _view_for(view, target.kind, prefixed=False), headers=headers, events=events)
-    accept = TABLE if form.is_table else JSON
-    if target.names:
-        query.cluster.get(target.kind, target.names[0])  # a missing object is an error, not a long wait
-    first = query.cluster.list(target.kind, accept=accept, **params)
-    version = first["metadata"]["resourceVersion"]
+    if names:
+        query.cluster.get(kind, names[0], namespace=namespace)  # a missing object is an error, not a long wait
+        params["fieldSelector"] = f"metadata.name={names[0]}"
+    accept = TABLE if rows.form.is_table else JSON
+    first = query.cluster.list_all(kind, namespace=namespace, accept=accept, **params)
+    rows.show_kind(kind)
     if listed:
-        show.listing(first)
-    for type_, obj in query.cluster.watch(target.kind, version=version, accept=accept, **params):
-        show.event(type_, obj)
+        rows.listing(first)
+    version = first["metadata"]["resourceVersion"]
+    for type_, obj in query.cluster.watch(kind, version=version, namespace=namespace, accept=accept, **params):
+        rows.event(type_, obj)
 
 
 class _Rows:
     """Prints what a watch brings, a row or an object at a time, under the titles printed once."""
 
-    def __init__(self, kind: Kind, form: printers.Format, view: View, *, headers: bool, events: bool) -> None:
-        self._kind, self._form, self._view = kind, form, view
+    def __init__(self, form: printers.Format, view: View, *, headers: bool, events: bool) -> None:
+        self.form = form
+        self._view = view
         self._headers, self._events = headers, events
         self._columns = Columns()
         self._definitions: list[Any] = []
 
+    def show_kind(self, kind: Kind) -> None:
+        self._kind = kind
+        self._view = _view_for(self._view, kind, prefixed=False)
+
     def listing(self, answer: Object) -> None:
-        if self._form.is_table:
+        if self.form.is_table:
             table = answer if answer.get("kind") == "Table" else _plain_table(answer)
             if table.get("rows"):
                 self._table(table, "ADDED")
@@ -276,7 +258,7 @@ class _Rows:
         sys.stdout.flush()
 
     def event(self, type_: str, obj: Object) -> None:
-        if self._form.is_table:
+        if self.form.is_table:
             self._table(obj if obj.get("kind") == "Table" else _plain_table(obj), type_)
         else:
             self._object(obj, type_)
@@ -294,10 +276,10 @@ class _Rows:
             print(line)
 
     def _object(self, obj: Object, type_: str) -> None:
-        if self._events and self._form.name in ("json", "yaml"):
+        if self._events and self.form.name in ("json", "yaml"):
             obj = {"object": obj, "type": type_}
-        if self._form.name == "yaml":
+        if self.form.name == "yaml":
             print("---")
-        text = printers.render(self._form, [obj], as_list=False, headers=self._headers)
+        text = printers.render(self.form, [obj], as_list=False, headers=self._headers)
         self._headers = False
         sys.stdout.write(text)

@@ -55,7 +55,7 @@ def labels(title: str, values: Mapping[str, str] | None) -> list[str]:
     return _stacked(title, [f"{key}={value}" for key, value in sorted((values or {}).items())])
 
 
-def annotations(title: str, values: Mapping[str, str] | None) -> list[str]:
+def annotation_lines(title: str, values: Mapping[str, str] | None) -> list[str]:
     """`Title:  key: value`; long values below their key, apply's bookkeeping left out."""
     shown: list[str] = []
     for key, value in sorted((values or {}).items()):
@@ -85,7 +85,7 @@ def tolerations(title: str, values: Sequence[Mapping[str, Any]] | None) -> list[
 
 
 def _toleration(toleration: Mapping[str, Any]) -> str:
-    text = toleration.get("key", "")
+    text = str(toleration.get("key", ""))
     text += f"={toleration['value']}" if toleration.get("value") else ""
     text += f":{toleration['effect']}" if toleration.get("effect") else ""
     if toleration.get("operator") == "Exists" and not toleration.get("value"):
@@ -110,7 +110,7 @@ def head(obj: Mapping[str, Any], *, created: bool = False) -> list[str]:
     lines = [f"Name:\t{meta['name']}"]
     lines += [f"Namespace:\t{meta['namespace']}"] if meta.get("namespace") else []
     lines += [f"CreationTimestamp:\t{rfc1123(meta.get('creationTimestamp'))}"] if created else []
-    return [*lines, *labels("Labels", meta.get("labels")), *annotations("Annotations", meta.get("annotations"))]
+    return [*lines, *labels("Labels", meta.get("labels")), *annotation_lines("Annotations", meta.get("annotations"))]
 
 
 def controlled_by(obj: Mapping[str, Any]) -> list[str]:

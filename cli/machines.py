@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -208,7 +209,7 @@ def _admin_conf(given: str) -> Path:
 
 def TOKEN() -> Any:
     """The `token` commands."""
-    functions = {"create": create, "list": list_tokens, "delete": delete}
+    functions: dict[str, Callable[..., None]] = {"create": create, "list": list_tokens, "delete": delete}
     return group(functions, name="token", help="Tokens machines join with.", cls=PlainCommand)
 
 

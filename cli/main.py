@@ -83,7 +83,7 @@ class LazyGroup(Quick, TyperGroup):
         return self.commands[cmd_name]  # type: ignore[return-value]
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        rest = super().parse_args(ctx, normalise(args, self.params) if args else ["--help"])  # type: ignore[arg-type]
+        rest = super().parse_args(ctx, normalise(args, self.params) if args else ["--help"])
         remember(ctx.params)
         return rest
 

@@ -162,7 +162,7 @@ def _item(cluster: Cluster, obj: Any, source: str, explicit_namespace: str | Non
 def check(obj: Any, source: str) -> None:
     """What must be right before the server can be asked about an object. Raises CliError."""
     if not isinstance(obj, dict):
-        found = {list: "a list", str: "text"}.get(type(obj), f"a {type(obj).__name__}")
+        found = "a list" if isinstance(obj, list) else "text" if isinstance(obj, str) else f"a {type(obj).__name__}"
         raise CliError(
             f'error validating "{source}": expected an object with apiVersion, kind and metadata, got {found}'
         )
@@ -179,7 +179,14 @@ def check(obj: Any, source: str) -> None:
             _expect(meta[field], type_, f"metadata.{field}", source)
 
 
-_TYPE_NAMES = {str: "string", dict: "object", list: "list", int: "integer", float: "number", bool: "boolean"}
+_TYPE_NAMES: dict[type, str] = {
+    str: "string",
+    dict: "object",
+    list: "list",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+}
 
 
 def _expect(value: Any, type_: type, path: str, source: str) -> None:

@@ -69,7 +69,7 @@ class Live:
         table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
         for host, (step, state, seconds) in list(self._rows.items()):
             before = [each for each in self._done.get(host, []) if each != step]
-            mark = {
+            mark: Any = {
                 "start": Spinner("dots", style="cyan"),
                 "done": Text("✓", style="green"),
                 "failed": Text("✗", style="red"),

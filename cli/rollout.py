@@ -280,7 +280,7 @@ def _annotations(obj: Object) -> dict[str, str]:
 
 def GROUP() -> Any:
     """The `rollout` commands."""
-    functions = {
+    functions: dict[str, Callable[..., None]] = {
         "status": status,
         "history": history,
         "undo": undo,

@@ -34,10 +34,16 @@ def find() -> Path | None:
 def deploy(cluster: Cluster, path: Path) -> None:
     """Apply the sample and wait until all of its pods are Ready."""
     started = time.monotonic()
-    for item in manifests.load(cluster, [str(path)]):
+    items = list(manifests.load(cluster, [str(path)]))
+    for item in items:
         apply_one(cluster, item, Write())
-        if item.kind.plural == "deployments":
-            deployment = item
+    for item in items:
+        if item.kind.qualified == "deployments.apps":
+            _wait_ready(cluster, item)
+    print(f"Ready after {time.monotonic() - started:.1f} s", flush=True)
+
+
+def _wait_ready(cluster: Cluster, deployment: manifests.Item) -> None:
     wait_for(
         cluster,
         deployment.kind,
@@ -46,7 +52,6 @@ def deploy(cluster: Cluster, path: Path) -> None:
         ends=time.monotonic() + READY_SECONDS,
         message=f"the sample is not Ready after {READY_SECONDS:.0f} s; see: minikctl describe pods -l app=web",
     )
-    print(f"Ready after {time.monotonic() - started:.1f} s", flush=True)
 
 
 def node_port_url(cluster: Cluster, address: str, name: str = "web") -> str:

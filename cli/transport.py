@@ -37,6 +37,10 @@ class Answer:
     body: bytes
 
 
+class _Closed(Unreachable):
+    """The server hung up before it answered."""
+
+
 class Transport:
     """Requests to the server of one Access."""
 
@@ -63,11 +67,10 @@ class Transport:
         connection = self._connection if reused and self._connection else self._connect()
         try:
             return self._exchange(connection, method, path, params, body, headers)
-        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+        except _Closed:
+            self._connection = None
             if not (reused and method == "GET"):
-                raise Unreachable(
-                    f"Unable to connect to the server: {self._access.host} closed the connection"
-                ) from None
+                raise
         return self._exchange(self._connect(), method, path, params, body, headers)
 
     @contextmanager
@@ -138,7 +141,7 @@ class Transport:
             connection.request(method, target, body=body, headers={**self._credentials(), **(headers or {})})
             return connection.getresponse()
         except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
-            raise
+            raise _Closed(f"Unable to connect to the server: {self._access.host} closed the connection") from None
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(error) from None
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from cli.cluster import Cluster, Object
 from cli.discovery import Kind
-from cli.errors import CliError, StatusError, not_found
+from cli.errors import CliError, StatusError, Unreachable, not_found
 
 SLICE_SECONDS = 30
 """A watch without an end in sight is asked for in pieces of this length, so that a deadline is never missed by more."""
@@ -46,34 +46,49 @@ def wait_for(
     ends: float = math.inf,
     message: str = "timed out waiting for the condition",
 ) -> Object | None:
-    """Follow one object until `holds` of it (None: it is not there). Returns what held."""
-    selector = f"metadata.name={name}"
+    """Follow one object until `holds` of it (None: it is not there). Returns what held.
+
+    A server that is away for a while, or has forgotten the history, is asked anew.
+    """
     while True:
-        listing = cluster.list(kind, namespace=namespace, fieldSelector=selector)
-        items = listing.get("items") or []
-        current = items[0] if items else None
-        if holds(current):
-            return current
-        version = listing["metadata"]["resourceVersion"]
         try:
-            while True:
-                left = ends - time.monotonic()
-                if left <= 0:
-                    raise CliError(message)
-                span = str(max(1, math.ceil(min(left, SLICE_SECONDS))))
-                events = cluster.watch_once(
-                    kind, version=version, namespace=namespace, fieldSelector=selector, timeoutSeconds=span
-                )
-                for type_, obj in events:
-                    version = obj["metadata"]["resourceVersion"]
-                    current = None if type_ == "DELETED" else obj
-                    if type_ != "BOOKMARK" and holds(current):
-                        return current
-                    if time.monotonic() > ends:
-                        break
+            return _follow(cluster, kind, name, holds, namespace=namespace, ends=ends, message=message)
+        except Unreachable:
+            cluster.patiently()
         except StatusError as error:
             if error.reason not in ("Expired", "Gone"):
                 raise
+
+
+def _follow(
+    cluster: Cluster,
+    kind: Kind,
+    name: str,
+    holds: Callable[[Object | None], bool],
+    *,
+    namespace: str | None,
+    ends: float,
+    message: str,
+) -> Object | None:
+    selector = f"metadata.name={name}"
+    listing = cluster.list_all(kind, namespace=namespace, fieldSelector=selector)
+    current: Object | None = next(iter(listing.get("items") or []), None)
+    if holds(current):
+        return current
+    version = listing["metadata"]["resourceVersion"]
+    while (left := ends - time.monotonic()) > 0:
+        span = str(max(1, math.ceil(min(left, SLICE_SECONDS))))
+        events = cluster.watch_once(
+            kind, version=version, namespace=namespace, fieldSelector=selector, timeoutSeconds=span
+        )
+        for type_, obj in events:
+            version = obj["metadata"]["resourceVersion"]
+            current = None if type_ == "DELETED" else obj
+            if type_ != "BOOKMARK" and holds(current):
+                return current
+            if time.monotonic() > ends:
+                break
+    raise CliError(message)
 
 
 def until_gone(cluster: Cluster, kind: Kind, name: str, *, namespace: str, uid: str, ends: float = math.inf) -> None:

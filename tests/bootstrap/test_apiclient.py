@@ -22,7 +22,7 @@ def use():
     apiclient.connect_with(config)
     for each in apiclient._DECODED:
         try:
-            msgspec.json.decode(b'{"type": "ADDED", "object": {}, "spec": {"request": "x", "signerName": "x"}}', type=each)
+            msgspec.json.decode(b'{"object": {}, "spec": {"request": "x", "signerName": "x"}}', type=each)
         except msgspec.ValidationError:
             pass
 threads = [threading.Thread(target=use) for _ in range(4)]

@@ -251,3 +251,15 @@ def test_the_kubeconfig_can_be_taken_elsewhere(shell: Shell, tmp_path: Path) -> 
     shell.ok("config", "set-context", "--current")
     assert shell.namespace in elsewhere.read_text()
     assert elsewhere.stat().st_mode & 0o077 == 0
+
+
+def test_a_watch_outlives_the_api_server(shell: Shell, plane: ControlPlane) -> None:
+    shell.ok("create", "cm", "before")
+    only = ("--field-selector", "metadata.name!=kube-root-ca.crt")
+    with shell.following("get", "cm", "-w", "--no-headers", *only) as seen:
+        assert seen.stdout is not None
+        assert seen.stdout.readline().split()[0] == "before"
+        plane.kill("apiserver")
+        plane.start_apiserver()
+        shell.ok("create", "cm", "after")
+        assert seen.stdout.readline().split()[0] == "after"

@@ -3,19 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
+from control_plane import ControlPlane
 from lightkube import AsyncClient
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.coordination_v1 import Lease
-from lightkube.resources.core_v1 import ConfigMap, Event
+from lightkube.resources.core_v1 import ConfigMap, Event, Namespace
 
 from api import meta
 from client import rest
+from client.config import connect
 from client.events import EventRecorder
 from client.informer import Informer
 from client.leader import LeaderElector, LeaseTiming
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory, etcd_binary: str) -> Iterator[ControlPlane]:
+    plane = ControlPlane(tmp_path_factory.mktemp("plane"))
+    try:
+        plane.start_etcd()
+        plane.start_apiserver()
+        yield plane
+    finally:
+        plane.stop()
+
+
+@pytest.fixture
+async def client(plane: ControlPlane) -> AsyncIterator[AsyncClient]:
+    client = connect(str(plane.kubeconfig("admin")))
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def namespace(client: AsyncClient) -> str:
+    name = f"test-{next(_numbers)}"
+    await client.create(Namespace(metadata=ObjectMeta(name=name)))
+    return name
 
 
 def config_map(name: str, namespace: str, **labels: str) -> ConfigMap:
@@ -63,6 +93,23 @@ async def test_an_informer_follows_every_change(client: AsyncClient, namespace: 
     await until(changed, lambda: cache.get(f"{namespace}/a") is None)
     assert cache.by_index("label", "blue") == []
     assert told == [(None, "a"), ("a", "a"), ("a", None)]
+
+
+async def test_an_informer_outlives_the_api_server(
+    plane: ControlPlane, client: AsyncClient, namespace: str, informer
+) -> None:
+    cache, told, changed = informer
+    await client.create(config_map("kept", namespace))
+    await client.create(config_map("lost", namespace))
+    await until(changed, lambda: cache.get(f"{namespace}/lost") is not None)
+    plane.kill("apiserver")
+    plane.start_apiserver()
+    # The new server has no history: the informer lists again and tells the difference.
+    await client.delete(ConfigMap, "lost", namespace=namespace)
+    await client.create(config_map("new", namespace))
+    await until(changed, lambda: {meta.name(each) for each in cache.list(namespace)} >= {"kept", "new"})
+    await until(changed, lambda: cache.get(f"{namespace}/lost") is None)
+    assert sorted(told, key=str) == [("lost", None), (None, "kept"), (None, "lost"), (None, "new")]
 
 
 async def test_a_delete_names_the_very_object(client: AsyncClient, namespace: str) -> None:
