@@ -53,13 +53,15 @@ async def expire(backend: Backend, before: datetime) -> int:
     """Delete events last seen before a moment; how many."""
     deleted = 0
     for entry in backend.cache.list("events"):
-        if last_seen(entry.value) >= before:
-            continue
         try:
+            if last_seen(entry.value) >= before:
+                continue
             await backend.storage.delete(entry.key, expected=entry.version)
             deleted += 1
         except (KeyMissing, VersionMismatch):
             continue
+        except msgspec.MsgspecError as error:  # one unreadable event must not stop the server
+            log.warning("cannot tell the age of %s: %s", entry.key, error)
         except StorageError as error:
             log.warning("cannot delete old events: %s", error)
             break

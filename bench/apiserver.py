@@ -1,6 +1,6 @@
 """How fast an API server creates, gets and lists pods; any Kubernetes-compatible server will do.
 
-    python bench/apiserver.py --kubeconfig ~/.kube/config [--clients 16] [--seconds 5] [--list-size 500]
+    python -m bench.apiserver --kubeconfig ~/.kube/config [--clients 16] [--seconds 5] [--list-size 500]
 
 It makes a namespace of its own and deletes it at the end. The load comes from one process with a client as thin as
 HTTP/1.1 over TLS can be, so that on a small machine most of the time is the server's. Pods are never scheduled: they

@@ -49,6 +49,7 @@ RING_CHANGES = 8192  # recent changes kept per resource
 RING_SECONDS = 300  # and for how long
 NEXT_CHANGES = 500  # changes handed to a watcher at once
 TOUCH_SECONDS = 0.1  # fresh: how long the watch may lag before the cache makes the store speak
+PACE_SECONDS = 0.001  # fresh: while many ask, so much is waited between reads, so that more share each
 FRESH_SECONDS = 5.0  # fresh: how long it may take in all
 RETRY_SECONDS = 0.2  # between attempts to list while the store is away
 
@@ -305,6 +306,8 @@ class WatchCache:
                 for future in asking:
                     if not future.done():
                         future.set_result(version)
+            if self._asking:
+                await asyncio.sleep(PACE_SECONDS)
         self._answering = None
 
     async def _refresh(self) -> int:
