@@ -1,4 +1,4 @@
-"""How long the proxy's rules take, from objects in memory to the kernel: `python bench/proxy.py [--services 1000]`.
+"""How long the proxy's rules take, from objects in memory to the kernel: `python -m bench.proxy [--services 1000]`.
 
 Makes a network namespace of its own (root needed), applies N services of M endpoints there, then changes one
 endpoint at a time, and prints the times in milliseconds; then asks the DNS server for two seconds. Nothing outside the

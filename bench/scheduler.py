@@ -1,6 +1,6 @@
 """Pods per second that a scheduler binds onto fake Nodes.
 
-    python bench/scheduler.py --kubeconfig FILE [--nodes 1000] [--pods 2000]
+    python -m bench.scheduler --kubeconfig FILE [--nodes 1000] [--pods 2000]
 
 The API server and the scheduler must be running; they may be minik's or Kubernetes' own. Node objects are created,
 nothing runs on them, and everything is removed at the end. The clock starts at the first creation of a pod, so the
