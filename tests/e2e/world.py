@@ -35,7 +35,7 @@ from lightkube.models.core_v1 import (
     ServicePort,
     ServiceSpec,
 )
-from lightkube.models.meta_v1 import LabelSelector, ObjectMeta
+from lightkube.models.meta_v1 import LabelSelector, ObjectMeta, Status
 from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.core_v1 import Namespace, Pod, Service
 
@@ -52,6 +52,10 @@ class NotInTime(AssertionError):
 
 
 def connect(kubeconfig: Path) -> Client:
+    # Types are learnt here, in one thread: msgspec crashes when two meet a type for the first time together.
+    for kind in kinds.KINDS:
+        _ = kind.decoder
+    msgspec.json.Decoder(Status)
     return Client(config=KubeConfig.from_file(kubeconfig).get(), trust_env=False)
 
 
