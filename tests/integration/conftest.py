@@ -2,12 +2,16 @@
 
 `etcd` is a fresh single-member etcd on free ports with its data in a temporary directory; it can be killed and
 started again. `etcd_url` is its client URL, for tests that only need a store. Both live as long as one test.
+
+`client` and `namespace` serve modules with a `plane` (control_plane.py) of their own: an administrator's client, and
+a namespace for one test.
 """
 
 from __future__ import annotations
 
 import datetime
 import ipaddress
+import itertools
 import shutil
 import signal
 import socket
@@ -15,15 +19,21 @@ import ssl
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from control_plane import ControlPlane
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from lightkube import AsyncClient
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.core_v1 import Namespace
+
+from client.config import connect
 
 START_SECONDS = 20.0
 
@@ -181,3 +191,20 @@ def shared_etcd_url(etcd_binary: str, tmp_path_factory: pytest.TempPathFactory) 
     process.start()
     yield process.url
     process.kill()
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+async def client(plane: ControlPlane) -> AsyncIterator[AsyncClient]:
+    client = connect(str(plane.kubeconfig("admin")))
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def namespace(client: AsyncClient) -> str:
+    name = f"test-{next(_numbers)}"
+    await client.create(Namespace(metadata=ObjectMeta(name=name)))
+    return name

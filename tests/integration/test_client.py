@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from control_plane import ControlPlane
 from lightkube import AsyncClient
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.coordination_v1 import Lease
-from lightkube.resources.core_v1 import ConfigMap, Event, Namespace
+from lightkube.resources.core_v1 import ConfigMap, Event
 
 from api import meta
 from client import rest
-from client.config import connect
 from client.events import EventRecorder
 from client.informer import Informer
 from client.leader import LeaderElector, LeaseTiming
-
-_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
@@ -32,20 +28,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory, etcd_binary: str) -> Iterato
         yield plane
     finally:
         plane.stop()
-
-
-@pytest.fixture
-async def client(plane: ControlPlane) -> AsyncIterator[AsyncClient]:
-    client = connect(str(plane.kubeconfig("admin")))
-    yield client
-    await client.close()
-
-
-@pytest.fixture
-async def namespace(client: AsyncClient) -> str:
-    name = f"test-{next(_numbers)}"
-    await client.create(Namespace(metadata=ObjectMeta(name=name)))
-    return name
 
 
 def config_map(name: str, namespace: str, **labels: str) -> ConfigMap:

@@ -50,20 +50,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory, etcd_binary: str) -> Iterato
 
 
 @pytest.fixture
-async def client(plane: ControlPlane) -> AsyncIterator[AsyncClient]:
-    client = connect(str(plane.kubeconfig("admin")))
-    yield client
-    await client.close()
-
-
-@pytest.fixture
-async def namespace(client: AsyncClient) -> str:
-    name = f"test-{next(_numbers)}"
-    await client.create(Namespace(metadata=ObjectMeta(name=name)))
-    return name
-
-
-@pytest.fixture
 async def nodes(client: AsyncClient) -> AsyncIterator[FakeKubelets]:
     async with FakeKubelets(client).running() as kubelets:
         for name in ("a", "b", "c"):

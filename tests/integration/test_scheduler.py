@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 
@@ -24,12 +23,9 @@ from lightkube.models.core_v1 import (
     Toleration,
 )
 from lightkube.models.meta_v1 import ObjectMeta
-from lightkube.resources.core_v1 import Event, Namespace, Node, Pod
+from lightkube.resources.core_v1 import Event, Node, Pod
 
 from api import meta, pods
-from client.config import connect
-
-_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
@@ -42,20 +38,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory, etcd_binary: str) -> Iterato
         yield plane
     finally:
         plane.stop()
-
-
-@pytest.fixture
-async def client(plane: ControlPlane) -> AsyncIterator[AsyncClient]:
-    client = connect(str(plane.kubeconfig("admin")))
-    yield client
-    await client.close()
-
-
-@pytest.fixture
-async def namespace(client: AsyncClient) -> str:
-    name = f"test-{next(_numbers)}"
-    await client.create(Namespace(metadata=ObjectMeta(name=name)))
-    return name
 
 
 @pytest.fixture
