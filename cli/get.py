@@ -223,13 +223,41 @@ def _watch(query: Query, wanted: Sequence[Target], rows: _Rows, *, listed: bool)
         query.cluster.get(kind, names[0], namespace=namespace)  # a missing object is an error, not a long wait
         params["fieldSelector"] = f"metadata.name={names[0]}"
     accept = TABLE if rows.form.is_table else JSON
-    first = query.cluster.list_all(kind, namespace=namespace, accept=accept, **params)
+    answer = query.cluster.list_all(kind, namespace=namespace, accept=accept, **params)
     rows.show_kind(kind)
     if listed:
-        rows.listing(first)
-    version = first["metadata"]["resourceVersion"]
-    for type_, obj in query.cluster.watch(kind, version=version, namespace=namespace, accept=accept, **params):
-        rows.event(type_, obj)
+        rows.listing(answer)
+    seen = _versions(answer)
+    while True:
+        version = answer["metadata"]["resourceVersion"]
+        try:
+            for type_, obj in query.cluster.watch(kind, version=version, namespace=namespace, accept=accept, **params):
+                rows.event(type_, obj)
+                seen |= _versions(obj)
+        except StatusError as error:
+            if error.reason not in ("Expired", "Gone"):
+                raise
+        # The server has forgotten the history, as a restarted one has: list anew, and show what is news.
+        answer = query.cluster.list_all(kind, namespace=namespace, accept=accept, **params)
+        for obj in _one_by_one(kind, answer):
+            if not _versions(obj).items() <= seen.items():
+                rows.event("MODIFIED", obj)
+        seen = _versions(answer)
+
+
+def _versions(answer: Object) -> dict[str, str]:
+    """uid -> resourceVersion of every object in a list, a Table, or a single object."""
+    rows = answer.get("rows")
+    objects = [row["object"] for row in rows or []] if rows is not None else answer.get("items")
+    metadatas = [each["metadata"] for each in (objects if objects is not None else [answer])]
+    return {each["uid"]: each["resourceVersion"] for each in metadatas if "uid" in each}
+
+
+def _one_by_one(kind: Kind, answer: Object) -> list[Object]:
+    """What a list brings, in the form in which a watch would."""
+    if answer.get("kind") == "Table":
+        return [{**answer, "rows": [row]} for row in answer.get("rows") or []]
+    return list(_items(kind, answer))
 
 
 class _Rows:

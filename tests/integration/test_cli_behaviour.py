@@ -263,3 +263,23 @@ def test_a_watch_outlives_the_api_server(shell: Shell, plane: ControlPlane) -> N
         plane.start_apiserver()
         shell.ok("create", "cm", "after")
         assert seen.stdout.readline().split()[0] == "after"
+
+
+@pytest.mark.parametrize("output", ["wide", "name"])
+def test_a_watch_goes_on_when_the_server_has_forgotten_the_history(
+    shell: Shell, plane: ControlPlane, output: str
+) -> None:
+    shell.ok("create", "cm", "before")
+    only = ("--field-selector", "metadata.name!=kube-root-ca.crt")
+    with shell.following("get", "cm", "-w", "--no-headers", "-o", output, *only) as seen:
+        assert seen.stdout is not None
+        assert seen.stdout.readline().split()[0].endswith("before")
+        plane.kill("apiserver")
+        plane.start_apiserver()
+        # A restarted server knows no history older than its start: a second restart moves that past the watch.
+        shell.ok("create", "cm", "meanwhile")
+        plane.kill("apiserver")
+        plane.start_apiserver()
+        shell.ok("create", "cm", "after")
+        shown = [seen.stdout.readline().split()[0].removeprefix("configmap/") for _ in range(2)]
+        assert shown == ["meanwhile", "after"]
