@@ -2,14 +2,16 @@
 
 The way of a pod, in reading order:
 
-main.py       the boot story
-kubelet.py    follows this node's pods and the engine's containers; admission.py may turn a pod away
-worker.py     a pod's life: observe, plan, act, report; one worker a pod
-snapshot.py   all that is known of a pod at one moment (pure)
-plan.py       snapshot -> what to do next (pure)
-steps.py      doing it; images.py, volumes.py, env.py, container_spec.py, resources.py, objects.py help
-probes.py     liveness, readiness and startup probes; handlers.py asks, also for lifecycle hooks
-status.py     snapshot -> PodStatus (pure); reporter.py sends it
+main.py            the boot story
+source.py          where pods come from
+kubelet.py         follows this node's pods and the engine's containers; admission.py may turn a pod away
+pods/worker.py     a pod's life: observe, plan, act, report; one worker a pod, on what state.py holds
+pods/snapshot.py   all that is known of a pod at one moment (pure)
+pods/plan.py       snapshot -> what to do next (pure)
+pods/steps.py      doing it; env.py, container_spec.py, resources.py, ../images.py and ../objects.py help
+pods/probes.py     liveness, readiness and startup probes; handlers.py asks, also for lifecycle hooks
+pods/status.py     snapshot -> PodStatus (pure); reporter.py sends it
+volumes/           what appears in containers from outside
 
 The node around it:
 

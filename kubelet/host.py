@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from lightkube import AsyncClient
 
 from client.events import EventRecorder
-from kubelet.container_spec import ClusterDns
-from kubelet.handlers import Handlers
 from kubelet.images import Images
 from kubelet.network import PodNetwork
 from kubelet.objects import Objects
+from kubelet.pods.container_spec import ClusterDns
+from kubelet.pods.handlers import Handlers
 from kubelet.runtime.base import Runtime
-from kubelet.volumes import Volumes
+from kubelet.volumes.manager import Volumes
 
 
 @dataclass(frozen=True, slots=True)

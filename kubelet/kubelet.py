@@ -15,15 +15,15 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from lightkube import AsyncClient
 from lightkube.resources.core_v1 import Node, Pod
 
 from api import meta, pods
 from client.informer import Informer
 from kubelet.admission import refusal
 from kubelet.host import Host
+from kubelet.pods.worker import Worker
 from kubelet.runtime.base import Lost, Observed, RuntimeFailure
-from kubelet.worker import Worker
+from kubelet.source import PodSource
 
 log = logging.getLogger("kubelet")
 
@@ -32,11 +32,11 @@ WORKER_RETRY_SECONDS = 5.0
 
 
 class Kubelet:
-    def __init__(self, client: AsyncClient, host: Host, node_name: str) -> None:
+    def __init__(self, host: Host, node_name: str, pods: PodSource, nodes: Informer[Node]) -> None:
         self._host = host
         self._node_name = node_name
-        self.pods: Informer[Pod] = Informer(client, Pod, fields=f"spec.nodeName={node_name}")
-        self.nodes: Informer[Node] = Informer(client, Node)
+        self.pods = pods
+        self.nodes = nodes
         self.workers: dict[str, Worker] = {}
         self.runtime_ready = asyncio.Event()
         """Whether the engine answers."""

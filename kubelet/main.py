@@ -14,15 +14,15 @@ import logging
 from pathlib import Path
 
 from lightkube.models.core_v1 import Taint
+from lightkube.resources.core_v1 import Node
 
 from api import meta
 from api.durations import parse_duration
 from api.process import configure_logging, run_until_signalled
 from client.config import connect
 from client.events import EventRecorder
-from kubelet import machine, server
-from kubelet.container_spec import ClusterDns
-from kubelet.handlers import Handlers
+from client.informer import Informer
+from kubelet import machine, server, source
 from kubelet.host import Host
 from kubelet.images import Images
 from kubelet.kubelet import Kubelet
@@ -30,9 +30,11 @@ from kubelet.network import PodNetwork
 from kubelet.node import Health, NodeAgent, Settings, allocatable
 from kubelet.objects import Objects
 from kubelet.overlay import Overlay
+from kubelet.pods.container_spec import ClusterDns
+from kubelet.pods.handlers import Handlers
 from kubelet.runtime.base import Runtime, RuntimeFailure
 from kubelet.runtime.docker import DockerRuntime
-from kubelet.volumes import Volumes
+from kubelet.volumes.manager import Volumes
 
 log = logging.getLogger("kubelet")
 
@@ -122,14 +124,15 @@ async def run(args: argparse.Namespace) -> None:
         memory_bytes=machine.memory_bytes(),
         allocatable=allocatable(args.max_pods),
     )
-    kubelet = Kubelet(client, host, args.hostname_override)
-    overlay = Overlay(network, kubelet.nodes, args.hostname_override, lambda: map(meta.uid, kubelet.pods.list()))
+    nodes = Informer(client, Node)
+    kubelet = Kubelet(host, args.hostname_override, source.api_server(client, args.hostname_override), nodes)
+    overlay = Overlay(network, nodes, args.hostname_override, lambda: map(meta.uid, kubelet.pods.list()))
     watch = EngineWatch(runtime, kubelet, network)
-    agent = NodeAgent(client, node_settings(args, negative_oom), kubelet.nodes, watch.health)
+    agent = NodeAgent(client, node_settings(args, negative_oom), nodes, watch.health)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(recorder.run())
-            tasks.create_task(kubelet.nodes.run())
+            tasks.create_task(nodes.run())
             tasks.create_task(agent.run())
             tasks.create_task(_load_images(runtime, args.image_dir, watch))
             tasks.create_task(_serve(args, runtime, kubelet))

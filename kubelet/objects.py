@@ -15,8 +15,8 @@ from lightkube.resources.core_v1 import ConfigMap, Pod, Secret, Service
 
 from api import meta
 from client import rest
-from kubelet.env import Reference
-from kubelet.volumes import Tokens
+from kubelet.pods.env import Reference
+from kubelet.volumes.manager import Tokens
 
 log = logging.getLogger("objects")
 

@@ -25,8 +25,8 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from api import meta
+from kubelet.pods.worker import Worker
 from kubelet.runtime.base import LogOptions, Runtime
-from kubelet.worker import Worker
 
 Find = Callable[[str, str], Worker | None]
 """A pod's worker by namespace and name."""

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from lightkube.resources.core_v1 import Pod
 
+from kubelet.pods.snapshot import Snapshot, spec_hash
 from kubelet.runtime.base import Observed, PodRef
-from kubelet.snapshot import Snapshot, spec_hash
 
 NOW = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)
 UID = "11111111-2222-3333-4444-555555555555"

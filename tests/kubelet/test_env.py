@@ -7,7 +7,7 @@ import pytest
 from lightkube.models.core_v1 import Container
 from lightkube.resources.core_v1 import ConfigMap, Secret
 
-from kubelet.env import ConfigError, Reference, Surroundings, environment, expand, references
+from kubelet.pods.env import ConfigError, Reference, Surroundings, environment, expand, references
 
 SETTINGS = msgspec.convert({"data": {"a": "1", "b": "2"}}, ConfigMap)
 HIDDEN = msgspec.convert({"data": {"key": base64.b64encode(b"shh").decode()}}, Secret)

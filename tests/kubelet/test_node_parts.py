@@ -9,8 +9,6 @@ import pytest
 from lightkube.resources.core_v1 import Node
 
 from kubelet.admission import refusal
-from kubelet.container_spec import ClusterDns, hosts_file, resolv_conf, security
-from kubelet.env import ConfigError
 from kubelet.images import pull_policy
 from kubelet.ipam import AddressPool, NoAddressLeft
 from kubelet.links import Peer, host_link, vtep_mac
@@ -18,7 +16,9 @@ from kubelet.machine import architecture
 from kubelet.main import parse_args, parse_labels, parse_taints
 from kubelet.network import masquerade_rules
 from kubelet.overlay import peers_of
-from kubelet.resources import container_resources, qos_class
+from kubelet.pods.container_spec import ClusterDns, hosts_file, resolv_conf, security
+from kubelet.pods.env import ConfigError
+from kubelet.pods.resources import container_resources, qos_class
 from kubelet.runtime import docker_config, pause
 from kubelet.runtime.base import ContainerSpec, Image, PodRef
 from kubelet.server import Refused, log_options

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from kubelet.plan import CreateSandbox, Finalize, Kill, ReleaseSandbox, Remove, Start, plan
-from kubelet.snapshot import Failure
+from kubelet.pods.plan import CreateSandbox, Finalize, Kill, ReleaseSandbox, Remove, Start, plan
+from kubelet.pods.snapshot import Failure
 
 INIT = {"initContainers": [{"name": "one", "image": "i:1"}, {"name": "two", "image": "i:1"}]}
 SIDECAR = {"initContainers": [{"name": "proxy", "image": "p:1", "restartPolicy": "Always"}]}

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 from lightkube.models.core_v1 import Container, HTTPGetAction, TCPSocketAction
 
-from kubelet.handlers import Handler, Handlers, Target, port_number
-from kubelet.probes import Probes
+from kubelet.pods.handlers import Handler, Handlers, Target, port_number
+from kubelet.pods.probes import Probes
 
 
 class Server:

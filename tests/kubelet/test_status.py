@@ -6,8 +6,8 @@ import pytest
 from lightkube.models.core_v1 import PodStatus
 
 from api import meta
-from kubelet.snapshot import Failure
-from kubelet.status import status_of, wakes_at
+from kubelet.pods.snapshot import Failure
+from kubelet.pods.status import status_of, wakes_at
 
 
 def status(snapshot, previous=None):

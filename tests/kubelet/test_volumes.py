@@ -4,8 +4,8 @@ import msgspec
 import pytest
 from lightkube.resources.core_v1 import ConfigMap
 
-from kubelet.env import ConfigError, Reference, Surroundings
-from kubelet.volumes import TOKEN_DIRECTORY, File, Tokens, Volumes, audiences, write_atomically
+from kubelet.pods.env import ConfigError, Reference, Surroundings
+from kubelet.volumes.manager import TOKEN_DIRECTORY, File, Tokens, Volumes, audiences, write_atomically
 
 TOKENS = Tokens({"": "token-1"}, ca=b"CA")
 

@@ -9,10 +9,10 @@ from lightkube.models.core_v1 import Container
 from lightkube.resources.core_v1 import Pod
 
 from api import meta
-from kubelet.env import ConfigError, expand_all
-from kubelet.resources import container_resources
+from kubelet.pods.env import ConfigError, expand_all
+from kubelet.pods.resources import container_resources
+from kubelet.pods.snapshot import spec_hash
 from kubelet.runtime.base import ContainerSpec, Image, Mount, PodRef, SandboxSpec, Security
-from kubelet.snapshot import spec_hash
 
 HOSTS_HEADER = "# Kubernetes-managed hosts file."
 HOSTNAME_LIMIT = 63

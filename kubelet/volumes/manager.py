@@ -31,7 +31,7 @@ from lightkube.models.core_v1 import (
 from lightkube.resources.core_v1 import Pod
 
 from api import meta, quantity
-from kubelet.env import ConfigError, Reference, Surroundings, data_of, expand, field_value, resource_value
+from kubelet.pods.env import ConfigError, Reference, Surroundings, data_of, expand, field_value, resource_value
 from kubelet.runtime.base import Mount
 
 DEFAULT_MODE = 0o644

@@ -18,8 +18,8 @@ from datetime import datetime
 
 from lightkube.models.core_v1 import Container
 
+from kubelet.pods.snapshot import Snapshot, Stop, grace_seconds, is_sidecar, next_backoff, restart_delay, spec_hash
 from kubelet.runtime.base import Observed
-from kubelet.snapshot import Snapshot, Stop, grace_seconds, is_sidecar, next_backoff, restart_delay, spec_hash
 
 KEPT_ATTEMPTS = 2
 """The present container and the one before it, for `logs --previous` and lastState."""

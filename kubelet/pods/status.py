@@ -25,9 +25,9 @@ from lightkube.models.core_v1 import (
 )
 
 from api import meta
-from kubelet.resources import qos_class
+from kubelet.pods.resources import qos_class
+from kubelet.pods.snapshot import Failure, Snapshot, failed, is_sidecar, restart_delay
 from kubelet.runtime.base import Observed
-from kubelet.snapshot import Failure, Snapshot, failed, is_sidecar, restart_delay
 
 FRESH_FAILURE_SECONDS = 2.0
 """For so long a failed step is shown as the error it was; then as the wait for the next try."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from lightkube.models.core_v1 import Container, Probe
 
-from kubelet.handlers import Handler, Handlers, Result, Target
+from kubelet.pods.handlers import Handler, Handlers, Result, Target
 
 FIRST_TRIES_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 """A server needs a moment to open its port. Within the first period a probe that waits for success looks again

@@ -1,0 +1,348 @@
+"""How a worker carries out each action of a plan. Everything here may be cut off at any point and begun again.
+
+Raises Failed for what will be tried again later, Abandoned when the pod has to end meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TypeVar
+
+import httpx2
+from lightkube import ApiError
+from lightkube.models.core_v1 import Container, LifecycleHandler
+
+from api import meta
+from client import rest
+from kubelet.images import ImageError
+from kubelet.ipam import NoAddressLeft
+from kubelet.pods.container_spec import Attempt, container_spec, hosts_file, pod_ref, resolv_conf, sandbox_spec
+from kubelet.pods.env import ConfigError, Surroundings, environment
+from kubelet.pods.env import references as env_references
+from kubelet.pods.handlers import Handler, Target
+from kubelet.pods.plan import Action, CreateSandbox, Finalize, Kill, ReleaseSandbox, Remove, Start
+from kubelet.pods.snapshot import grace_seconds
+from kubelet.pods.state import Abandoned, Failed, PodState
+from kubelet.runtime.base import ContainerSpec, EngineUnavailable, Image, Mount, Observed, RuntimeFailure
+from kubelet.volumes.manager import audiences
+from kubelet.volumes.manager import references as volume_references
+
+T = TypeVar("T")
+log = logging.getLogger("pod")
+
+PULL_BACKOFF_SECONDS = (10.0, 300.0)
+"""First and longest wait before an image is asked for again."""
+
+MIN_GRACE_SECONDS = 2.0
+"""What the stop signal is given even if a preStop hook used up the grace period."""
+KILL_SECONDS = 30.0
+"""After SIGKILL the engine has so long to report the end."""
+API_RETRY_SECONDS = 1.0
+
+
+async def carry_out(state: PodState, action: Action) -> None:
+    match action:
+        case CreateSandbox():
+            await create_sandbox(state)
+        case ReleaseSandbox():
+            await release_sandbox(state)
+        case Start():
+            await start(state, action)
+        case Kill():
+            await kill(state, action)
+        case Remove():
+            await remove(state, action.container)
+        case Finalize():
+            await finalize(state)
+
+
+async def _unless_stopping(state: PodState, awaitable: Awaitable[T]) -> T:
+    """The result, or Abandoned as soon as the pod has to end."""
+    task = asyncio.ensure_future(awaitable)
+    try:
+        while not task.done():
+            if state.snapshot().stop is not None:
+                raise Abandoned
+            news = asyncio.ensure_future(state.news_within(60))
+            await asyncio.wait([task, news], return_when=asyncio.FIRST_COMPLETED)
+            news.cancel()
+        return task.result()
+    finally:
+        task.cancel()
+
+
+# The sandbox
+
+
+async def create_sandbox(state: PodState) -> None:
+    host, pod = state.host, state.pod
+    if not state.host_network and not host.network.ready.is_set():
+        await _unless_stopping(state, host.network.ready.wait())
+    sandbox: Observed | None = None
+    try:
+        if not state.host_network:
+            host.network.address(state.uid)
+        sandbox = await host.runtime.create_sandbox(sandbox_spec(pod, 0))
+        if not state.host_network:
+            await host.network.attach(state.uid, sandbox.id, sandbox.pid)
+    except EngineUnavailable:
+        raise
+    except (RuntimeFailure, NoAddressLeft, OSError) as error:
+        state.event("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
+        if sandbox is not None:
+            await host.runtime.remove(sandbox.id)
+        raise Failed("", "FailedCreatePodSandBox", str(error)) from error
+    state.failures.pop("", None)
+    state.observe(sandbox)
+
+
+async def release_sandbox(state: PodState) -> None:
+    for each in state.snapshot().sandboxes:
+        await remove(state, each)
+    await state.host.network.detach(state.uid)
+
+
+async def remove(state: PodState, container: Observed) -> None:
+    await state.host.runtime.remove(container.id)
+    state.lost(container.id)
+
+
+# Starting a container
+
+
+async def start(state: PodState, action: Start) -> None:
+    container = _container_named(state, action.name)
+    around = await prepare_volumes(state, container)
+    image = await _image(state, container)
+    spec = _container_spec(state, container, action, around, image)
+    if state.snapshot().stop is not None:
+        raise Abandoned
+    container_id = await _create(state, container, spec)
+    state.failures.pop(action.name, None)
+    await _start(state, container, container_id)
+    if container.lifecycle and container.lifecycle.postStart:
+        await _post_start(state, container, container_id, container.lifecycle.postStart)
+
+
+def _container_named(state: PodState, name: str) -> Container:
+    snapshot = state.snapshot()
+    for each in [*snapshot.inits, *snapshot.mains]:
+        if each.name == name:
+            return each
+    raise Abandoned
+
+
+async def prepare_volumes(state: PodState, container: Container | None = None) -> Surroundings:
+    """Make the pod's volumes, or bring them up to date; returns what the container, if any, may refer to."""
+    around = await _surroundings(state, container)
+    host, pod = state.host, state.pod
+    try:
+        tokens = await host.objects.tokens(pod, audiences(pod))
+        await asyncio.to_thread(host.volumes.prepare, pod, around, tokens)
+    except (ConfigError, ApiError, httpx2.HTTPError, OSError) as error:
+        state.event("Warning", "FailedMount", str(error))
+        raise Failed(container.name if container else "", "ContainerCreating", str(error)) from error
+    return around
+
+
+async def _surroundings(state: PodState, container: Container | None) -> Surroundings:
+    """Fetch what the pod's volumes and the container refer to."""
+    host, pod = state.host, state.pod
+    wanted = volume_references(pod) | (env_references(container) if container else set())
+    name = container.name if container else ""
+    try:
+        objects = await host.objects.fetch(meta.namespace(pod), wanted)
+        services = await host.objects.service_environment()
+    except (ApiError, httpx2.HTTPError, OSError) as error:
+        raise Failed(name, "CreateContainerConfigError", f"the API server: {error}") from error
+    return Surroundings(objects, state.ip, host.node_ip, host.allocatable, services)
+
+
+async def _image(state: PodState, container: Container) -> Image:
+    images, name = state.host.images, container.image or ""
+    try:
+        image = await images.present(container)
+        if image is not None:
+            message = f'Container image "{name}" already present on machine'
+            state.event("Normal", "Pulled", message, container=container.name)
+            return image
+        state.event("Normal", "Pulling", f'Pulling image "{name}"', container=container.name)
+        pulled = await _unless_stopping(state, images.pull(name))
+        state.event("Normal", "Pulled", pulled.message(name), container=container.name)
+        return pulled.image
+    except ImageError as error:
+        raise _image_failure(state, container, error) from error
+
+
+def _image_failure(state: PodState, container: Container, error: ImageError) -> Failed:
+    if error.reason == "ErrImageNeverPull":
+        state.event("Warning", "ErrImageNeverPull", str(error), container=container.name)
+        state.event("Warning", "Failed", "Error: ErrImageNeverPull", container=container.name)
+        return Failed(container.name, error.reason, str(error))
+    text = str(error).removeprefix("failed to pull image ")
+    state.event("Warning", "Failed", f"Failed to pull image {text}", container=container.name)
+    state.event("Warning", "Failed", "Error: ErrImagePull", container=container.name)
+    base, longest = PULL_BACKOFF_SECONDS
+    waiting = f'Back-off pulling image "{container.image}": ErrImagePull: {error}'
+    return Failed(container.name, error.reason, str(error), base, longest, "ImagePullBackOff", waiting)
+
+
+def _container_spec(
+    state: PodState, container: Container, action: Start, around: Surroundings, image: Image
+) -> ContainerSpec:
+    host, pod = state.host, state.pod
+    try:
+        env = environment(pod, container, around)
+        mounts = [*_own_files(state), *host.volumes.mounts(pod, container, env)]
+        attempt = Attempt(action.attempt, action.backoff, action.sandbox_id)
+        return container_spec(
+            pod, container, attempt, image=image, env=env, mounts=mounts, node_memory_bytes=host.memory_bytes
+        )
+    except ConfigError as error:
+        state.event("Warning", "Failed", f"Error: {error}", container=container.name)
+        raise Failed(container.name, "CreateContainerConfigError", str(error)) from error
+
+
+def _own_files(state: PodState) -> list[Mount]:
+    """/etc/hosts and /etc/resolv.conf. A pod on the host's network has the host's hosts file."""
+    host, pod = state.host, state.pod
+    write = host.volumes.write
+    resolv = write(state.uid, "etc/resolv.conf", resolv_conf(pod, host.dns, host.resolv_conf))
+    mounts = [Mount(str(resolv), "/etc/resolv.conf")]
+    if not state.host_network:
+        mounts.append(Mount(str(write(state.uid, "etc/hosts", hosts_file(pod, state.ip, host.dns))), "/etc/hosts"))
+    return mounts
+
+
+async def _create(state: PodState, container: Container, spec: ContainerSpec) -> str:
+    try:
+        container_id = await state.host.runtime.create_container(spec)
+    except EngineUnavailable:
+        raise
+    except RuntimeFailure as error:
+        state.event("Warning", "Failed", f"Error: {error}", container=container.name)
+        raise Failed(container.name, "CreateContainerError", str(error)) from error
+    state.event("Normal", "Created", f"Created container: {container.name}", container=container.name)
+    return container_id
+
+
+async def _start(state: PodState, container: Container, container_id: str) -> None:
+    runtime = state.host.runtime
+    try:
+        state.observe(await runtime.start_container(container_id))
+    except EngineUnavailable:
+        raise
+    except RuntimeFailure as error:
+        message = f'Error: failed to start container "{container.name}": {error}'
+        state.event("Warning", "Failed", message, container=container.name)
+        refused = await runtime.inspect(container_id)
+        if refused is not None:
+            # It counts as an attempt that ended: what follows is the same as for a crash.
+            state.observe(replace(refused, error=refused.error or str(error)))
+        return
+    state.event("Normal", "Started", f"Started container {container.name}", container=container.name)
+
+
+# Hooks
+
+
+def _handler(hook: LifecycleHandler) -> Handler:
+    sleep = float(hook.sleep.seconds) if hook.sleep else 0.0
+    return Handler(exec=hook.exec, http_get=hook.httpGet, tcp_socket=hook.tcpSocket, sleep=sleep)
+
+
+async def _post_start(state: PodState, container: Container, container_id: str, hook: LifecycleHandler) -> None:
+    target = Target(container, container_id, state.ip)
+    succeeded, output = await state.host.handlers.run(_handler(hook), target, seconds=grace_seconds(state.pod) or 1)
+    if succeeded:
+        return
+    state.event("Warning", "FailedPostStartHook", f"PostStartHook failed: {output}", container=container.name)
+    running = state.containers.get(container_id)
+    if running is not None and running.is_running:
+        await kill(state, Kill(running, "FailedPostStartHook", grace_seconds(state.pod)))
+
+
+async def _pre_stop(state: PodState, container: Observed, seconds: float) -> None:
+    snapshot = state.snapshot()
+    spec = next((each for each in [*snapshot.inits, *snapshot.mains] if each.name == container.name), None)
+    hook = spec.lifecycle.preStop if spec and spec.lifecycle else None
+    if spec is None or hook is None or seconds <= 0:
+        return
+    target = Target(spec, container.id, state.ip)
+    succeeded, output = await state.host.handlers.run(_handler(hook), target, seconds=seconds)
+    if not succeeded:
+        state.event("Warning", "FailedPreStopHook", f"PreStopHook failed: {output}", container=container.name)
+
+
+# Ending
+
+
+async def kill(state: PodState, action: Kill) -> None:
+    """preStop, the stop signal, and SIGKILL when the grace period is over; it may be shortened meanwhile."""
+    container, runtime = action.container, state.host.runtime
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    state.event("Normal", "Killing", action.message, container=container.name)
+
+    def deadline() -> float:
+        stop = state.snapshot().stop
+        grace = min(action.grace_seconds, stop.grace_seconds) if stop else action.grace_seconds
+        return begun + grace
+
+    await _pre_stop(state, container, action.grace_seconds)
+    if action.grace_seconds > 0:
+        floor = loop.time() + min(MIN_GRACE_SECONDS, action.grace_seconds)
+        await runtime.signal(container.id, container.stop_signal)
+        if await _ended(state, container.id, lambda: max(deadline(), floor)):
+            return
+    await runtime.signal(container.id, "SIGKILL")
+    limit = loop.time() + KILL_SECONDS
+    if not await _ended(state, container.id, lambda: limit):
+        raise RuntimeFailure(f"container {container.name} does not end after SIGKILL")
+
+
+async def _ended(state: PodState, container_id: str, deadline: Callable[[], float]) -> bool:
+    """Wait for the engine's word that it has, until the deadline, which may move."""
+    loop = asyncio.get_running_loop()
+    while True:
+        container = state.containers.get(container_id)
+        if container is None or not container.is_running:
+            return True
+        left = deadline() - loop.time()
+        if left <= 0:
+            return False
+        await state.news_within(left)
+
+
+async def finalize(state: PodState) -> None:
+    """Clear everything away, send the last status, and let the API server forget the pod."""
+    host = state.host
+    await asyncio.gather(state.reporter.flush(), _clear_away(state))
+    if not state.snapshot().gone:
+        await _delete_at_server(state)
+    host.objects.forget(state.uid)
+    state.finished = True
+
+
+async def _clear_away(state: PodState) -> None:
+    await asyncio.gather(*(remove(state, each) for each in list(state.containers.values())))
+    await state.host.network.detach(state.uid)
+    await asyncio.to_thread(state.host.volumes.remove, state.uid)
+
+
+async def _delete_at_server(state: PodState) -> None:
+    """Until it is done: a pod that ended must not be held by an API server that was away."""
+    while not state.snapshot().gone:
+        try:
+            await rest.delete(state.host.client, state.pod, grace_seconds=0)
+            return
+        except ApiError as error:
+            if error.status.code in (404, 409):
+                return
+            log.warning("%s: not deleted: %s", pod_ref(state.pod), error)
+        except (httpx2.HTTPError, OSError):
+            pass
+        await asyncio.sleep(API_RETRY_SECONDS)

@@ -1,0 +1,1 @@
+"""Volumes: directories and files of the node that appear inside containers."""
