@@ -10,11 +10,12 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 import msgspec
-from lightkube.models.core_v1 import Container, NodeSelectorTerm, PodSpec, Toleration
+from lightkube.models.core_v1 import Container, PodSpec, Toleration
 from lightkube.resources.core_v1 import Pod
 
-from api import meta, pods, quantity
-from api.selectors import Requirement
+from api import meta, node_affinity, pods, quantity
+from api.node_affinity import NodeTerm
+from api.selectors import Requirement, from_map
 
 REMEMBERED_CLASSES = 1024
 
@@ -24,14 +25,6 @@ DEFAULT_MEMORY_BYTES = 200 * 1024 * 1024
 
 Port = tuple[str, int, str]
 """Protocol, host port, host address ("0.0.0.0" for all)."""
-
-
-@dataclass(frozen=True, slots=True)
-class NodeTerm:
-    """One nodeSelectorTerm: all of its requirements must hold."""
-
-    labels: tuple[Requirement, ...] = ()
-    fields: tuple[Requirement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +105,6 @@ def read(pod: Pod) -> PodFacts:
     """The facts of a pod."""
     spec = pod.spec or PodSpec(containers=[])
     requests = pods.pod_requests(pod)
-    required, preferred = _node_affinity(spec)
     return PodFacts(
         namespace=meta.namespace(pod),
         group=group_of(pod),
@@ -122,9 +114,9 @@ def read(pod: Pod) -> PodFacts:
         scored_memory_bytes=requests.memory_bytes or DEFAULT_MEMORY_BYTES,
         extended=_extended(spec),
         ports=tuple(_ports(spec)),
-        selector=tuple(Requirement(key, "In", (value,)) for key, value in sorted((spec.nodeSelector or {}).items())),
-        required_terms=required,
-        preferred_terms=preferred,
+        selector=from_map(spec.nodeSelector).requirements,
+        required_terms=node_affinity.required_terms(spec),
+        preferred_terms=node_affinity.preferred_terms(spec),
         tolerations=tuple(spec.tolerations or ()),
     )
 
@@ -157,20 +149,3 @@ def _ports(spec: PodSpec) -> list[Port]:
             if number:
                 found.append((port.protocol or "TCP", number, port.hostIP or "0.0.0.0"))
     return found
-
-
-def _node_affinity(spec: PodSpec) -> tuple[tuple[NodeTerm, ...] | None, tuple[tuple[int, NodeTerm], ...]]:
-    affinity = spec.affinity.nodeAffinity if spec.affinity else None
-    if affinity is None:
-        return None, ()
-    required = affinity.requiredDuringSchedulingIgnoredDuringExecution
-    terms = None if required is None else tuple(_term(each) for each in required.nodeSelectorTerms)
-    preferred = affinity.preferredDuringSchedulingIgnoredDuringExecution or ()
-    return terms, tuple((each.weight, _term(each.preference)) for each in preferred)
-
-
-def _term(term: NodeSelectorTerm) -> NodeTerm:
-    return NodeTerm(
-        labels=tuple(Requirement(e.key, e.operator, tuple(e.values or ())) for e in term.matchExpressions or ()),
-        fields=tuple(Requirement(e.key, e.operator, tuple(e.values or ())) for e in term.matchFields or ()),
-    )

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable
 
 from lightkube.models.core_v1 import Taint
 
-from api.selectors import Requirement
 from api.taints import tolerated
-from scheduler.facts import NodeTerm, PodFacts, Port
+from scheduler.facts import PodFacts, Port
 from scheduler.snapshot import NodeInfo
 
 Reasons = tuple[str, ...]
@@ -42,7 +41,7 @@ def node_affinity(pod: PodFacts, node: NodeInfo) -> Reasons:
     """nodeSelector, and any of the required terms."""
     fits = all(each.matches(node.labels) for each in pod.selector)
     if fits and pod.required_terms is not None:
-        fits = any(term_matches(term, node) for term in pod.required_terms)
+        fits = any(term.matches(node.name, node.labels) for term in pod.required_terms)
     return FITS if fits else ("node(s) didn't match Pod's node affinity/selector",)
 
 
@@ -100,17 +99,6 @@ def explain(verdicts: Iterable[Reasons], total: int) -> str:
     counts = Counter(reason for reasons in verdicts for reason in reasons)
     listed = ", ".join(sorted(f"{count} {reason}" for reason, count in counts.items()))
     return f"0/{total} nodes are available: {listed}." if listed else f"0/{total} nodes are available."
-
-
-def term_matches(term: NodeTerm, node: NodeInfo) -> bool:
-    """An empty term matches nothing, as in Kubernetes."""
-    if not term.labels and not term.fields:
-        return False
-    return _all(term.labels, node.labels) and _all(term.fields, {"metadata.name": node.name})
-
-
-def _all(requirements: tuple[Requirement, ...], values: dict[str, str]) -> bool:
-    return all(each.matches(values) for each in requirements)
 
 
 def _conflicts(port: Port, used: Counter[Port]) -> bool:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 from api.taints import tolerated
 from scheduler.facts import PodFacts
-from scheduler.filters import term_matches
 from scheduler.snapshot import NodeInfo
 
 Score = Callable[[PodFacts, NodeInfo], float]
@@ -29,7 +28,7 @@ def node_affinity(pod: PodFacts, node: NodeInfo) -> float:
     total = sum(weight for weight, _ in pod.preferred_terms)
     if not total:
         return 0.0
-    return BEST * sum(weight for weight, term in pod.preferred_terms if term_matches(term, node)) / total
+    return BEST * sum(weight for weight, term in pod.preferred_terms if term.matches(node.name, node.labels)) / total
 
 
 def spreading(pod: PodFacts, node: NodeInfo) -> float:
