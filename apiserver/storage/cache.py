@@ -8,6 +8,7 @@ Interface
 - Reads: `get`, `list`, `version`. They answer at once from what the cache has seen. For an answer as strong as the
   store's own (linearizable) say `await cache.fresh()` first; to include a write, `await cache.seen(its_version)`.
 - `watch(resource, namespace, since=...)` gives a `Watcher`; `await watcher.next(within=...)` gives the next changes.
+- `follow(resource, follower)`: an index that is never behind the cache; it is told before anybody can read the change.
 
 Invariants
 - A batch of the store is applied without awaiting, so nobody sees half of an etcd revision.
@@ -26,7 +27,7 @@ import itertools
 import logging
 import time
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from apiserver.storage.base import (
     Batch,
@@ -44,6 +45,9 @@ from apiserver.storage.change import Change, Entry, Facts, Indexer, event_line
 __all__ = ["Change", "Entry", "Facts", "Indexer", "WatchCache", "Watcher", "event_line"]
 
 log = logging.getLogger(__name__)
+
+Follower = Callable[[Entry | None, Entry | None], None]
+"""Gets an object before and after a change, None where it is not there."""
 
 RING_CHANGES = 8192  # recent changes kept per resource
 RING_SECONDS = 300  # and for how long
@@ -127,6 +131,7 @@ class WatchCache:
         self._indexer = indexer
         self._buckets: dict[str, dict[str, _Bucket]] = {}  # resource -> namespace -> bucket
         self._rings: dict[str, _Ring] = {}
+        self._followers: dict[str, list[Follower]] = {}
         self._floor = 0  # a ring made later begins here: nothing of its resource happened since
         self._version = 0
         self._ready = asyncio.Event()
@@ -204,6 +209,12 @@ class WatchCache:
             return Watcher(self, ring, namespace, place=ring.end, since=self._version, present=present)
         return Watcher(self, ring, namespace, place=ring.place_after(since), since=since)
 
+    def follow(self, resource: str, follower: Follower) -> None:
+        """Tell `follower` of what is there, and from then on of each change as it is applied."""
+        self._followers.setdefault(resource, []).append(follower)
+        for entry in self.list(resource):
+            _tell((follower,), None, entry)
+
     # Feeding
 
     async def run(self) -> None:
@@ -223,9 +234,14 @@ class WatchCache:
 
     async def _load(self) -> None:
         snapshot = await self._storage.list("/")
+        for resource, followers in self._followers.items():
+            for entry in self.list(resource):
+                _tell(followers, entry, None)
         self._buckets = {}
         for record in snapshot.records:
-            self._put(self._entry(record))
+            entry = self._entry(record)
+            self._put(entry)
+            _tell(self._followers.get(split_key(entry.key)[0], ()), None, entry)
         rings, self._rings = self._rings, {}
         self._floor = snapshot.version
         for ring in rings.values():  # a place in an old ring means nothing now
@@ -241,6 +257,8 @@ class WatchCache:
             resource = split_key(event.record.key)[0]
             ring = touched[resource] = self._ring(resource)
             ring.changes.append(change)
+            gone = change.type is EventType.DELETED
+            _tell(self._followers.get(resource, ()), change.previous, None if gone else change.entry)
         self._advance(batch.version)
         now = time.monotonic()
         for ring in touched.values():
@@ -327,6 +345,14 @@ class WatchCache:
         except TimeoutError:
             await self._storage.touch()
             await self.seen(target)
+
+
+def _tell(followers: Iterable[Follower], before: Entry | None, after: Entry | None) -> None:
+    for follower in followers:
+        try:
+            follower(before, after)
+        except Exception:  # an object an index cannot read must not stop the cache
+            log.exception("an index does not take the change of %s", getattr(after or before, "key", ""))
 
 
 class Watcher:

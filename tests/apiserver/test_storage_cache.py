@@ -309,6 +309,33 @@ async def test_an_object_that_cannot_be_indexed_stays_visible(storage: FaultySto
     running.cancel()
 
 
+async def test_a_follower_sees_each_change_once_and_before_any_reader(
+    storage: FaultyStorage, cache: WatchCache
+) -> None:
+    before = await storage.create("/pods/a/before", obj("before"))
+    await cache.seen(before.version)
+    seen: dict[str, int] = {}
+
+    def follow(old: Entry | None, new: Entry | None) -> None:
+        assert (old.version if old else None) == seen.get((old or new).key)  # type: ignore[union-attr]
+        if new is None:
+            del seen[old.key]  # type: ignore[union-attr]
+        else:
+            seen[new.key] = new.version
+            raise ValueError("an index that cannot read it stops nothing")
+
+    cache.follow("pods", follow)
+    assert seen == {"/pods/a/before": before.version}
+    changed = await storage.update(before.key, obj("before"), expected=before.version)
+    other = await storage.create("/pods/b/x", obj("x"))
+    await storage.create("/nodes/n", obj("n"))
+    await cache.fresh()
+    assert seen == {"/pods/a/before": changed.version, "/pods/b/x": other.version}
+    await storage.delete(other.key, expected=other.version)
+    await cache._load()  # as after a compaction: the same objects, told anew
+    assert seen == {"/pods/a/before": changed.version}
+
+
 async def test_waiting_for_a_version_that_never_comes_leaves_nothing_behind(cache: WatchCache) -> None:
     for version in (10**12, 10**15):
         with pytest.raises(TimeoutError):
