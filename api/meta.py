@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import msgspec
 from lightkube.models.meta_v1 import ObjectMeta, OwnerReference
 
+from api.resource import type_of
+
 T = TypeVar("T")
 
 
@@ -93,10 +95,10 @@ def is_controlled_by(obj: Any, owner: Any) -> bool:
 
 def owner_reference(owner: Any) -> OwnerReference:
     """A reference that makes `owner` the managing controller of whatever carries it."""
-    info = type(owner)._api_info.resource
+    api_version, kind = type_of(owner)
     return OwnerReference(
-        apiVersion=info.api_version,
-        kind=info.kind,
+        apiVersion=api_version,
+        kind=kind,
         name=name(owner),
         uid=uid(owner),
         controller=True,

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
 
-from lightkube import ApiError, AsyncClient
+from lightkube import ApiError
 from lightkube.models.core_v1 import (
     Container,
     NodeCondition,
@@ -28,7 +28,7 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Namespace, Node, Pod
 
 from api import meta, pods
-from client.config import connect
+from client.config import Client, connect
 from client.informer import Informer
 
 NAMESPACE = "bench-scheduler"
@@ -65,7 +65,7 @@ async def in_parallel(calls: Iterable[Callable[[], Awaitable[object]]]) -> None:
     await asyncio.gather(*(work() for _ in range(CLIENTS)))
 
 
-async def run(client: AsyncClient, kubeconfig: str, *, nodes: int, count: int, burst: bool) -> None:
+async def run(client: Client, kubeconfig: str, *, nodes: int, count: int, burst: bool) -> None:
     await client.create(Namespace(metadata=ObjectMeta(name=NAMESPACE)))
     informer = Informer(client, Pod, namespace=NAMESPACE)
     bound: dict[str, float] = {}
@@ -104,13 +104,13 @@ async def start_scheduler(kubeconfig: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(sys.executable, "-m", "scheduler", *options)
 
 
-async def register(client: AsyncClient, wanted: Node) -> None:
+async def register(client: Client, wanted: Node) -> None:
     await client.create(wanted)
     if wanted.status is not None:
         await client.patch(Node.Status, meta.name(wanted), {"status": wanted.status.to_dict()})
 
 
-async def clean_up(client: AsyncClient, *, nodes: int) -> None:
+async def clean_up(client: Client, *, nodes: int) -> None:
     async def gone(call: Awaitable[object]) -> None:
         try:
             await call

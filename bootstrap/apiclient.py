@@ -1,6 +1,6 @@
 """The few calls init and join make to an API server, with errors a person can read.
 
-bootstrap is synchronous: it runs once and from a command line, so lightkube's plain Client fits.
+bootstrap is synchronous: it runs once and from a command line, so the synchronous client fits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import httpx2
 import msgspec
-from lightkube import ApiError, Client, KubeConfig
+from lightkube import ApiError
 from lightkube.core.decoders import WatchEvent
 from lightkube.core.exceptions import ConfigError
 from lightkube.models.meta_v1 import Status
@@ -25,8 +25,8 @@ from lightkube.resources.core_v1 import ConfigMap, Node, Pod, Secret
 
 from bootstrap import kubeconfig
 from bootstrap.errors import BootstrapError, DiscoveryError, TokenError
+from client.config import SyncClient, connect_sync
 
-REQUEST_TIMEOUT = 10.0  # seconds
 RETRY_EVERY = 0.05  # seconds between attempts while a server is coming up
 
 
@@ -34,20 +34,19 @@ _DECODED = (Status, WatchEvent, Node, Pod, Secret, ConfigMap, CertificateSigning
 _decoding = threading.Lock()
 
 
-def connect(path: Path) -> Client:
+def connect(path: Path) -> SyncClient:
     """A client for the current context of a kubeconfig file."""
     return connect_with(kubeconfig.load(path), origin=path)
 
 
-def connect_with(config: kubeconfig.Config, *, origin: Path | None = None) -> Client:
+def connect_with(config: kubeconfig.Config, *, origin: Path | None = None) -> SyncClient:
     """A client for the current context of a kubeconfig, however it was read."""
     with _decoding:
         _learn_types()
         try:
-            single = KubeConfig.from_dict(config, fname=origin).get()
+            return connect_sync(config, origin=origin)
         except (ConfigError, KeyError, ValueError, TypeError) as error:
             raise BootstrapError(f"cannot use the kubeconfig {origin or ''}: {reason(error)}") from None
-    return Client(config=single, timeout=httpx2.Timeout(REQUEST_TIMEOUT), trust_env=False)
 
 
 @functools.cache

@@ -14,13 +14,15 @@ from typing import Any
 
 import httpx2
 import msgspec
-from lightkube import ApiError, AsyncClient
+from lightkube import ApiError
 from lightkube.models.core_v1 import EventSource, ObjectReference
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Event
 from lightkube.types import PatchType
 
 from api import meta
+from api.resource import type_of
+from client.config import Client
 
 REMEMBERED_EVENTS = 4096
 QUEUE_LIMIT = 1000
@@ -35,7 +37,7 @@ _Identity = tuple[str, ...]
 class EventRecorder:
     """Records events of one component, on one host if it has one."""
 
-    def __init__(self, client: AsyncClient, component: str, *, host: str | None = None) -> None:
+    def __init__(self, client: Client, component: str, *, host: str | None = None) -> None:
         self._client = client
         self._source = EventSource(component=component, host=host)
         self._queue: asyncio.Queue[Event] = asyncio.Queue(QUEUE_LIMIT)
@@ -61,14 +63,14 @@ class EventRecorder:
 
     def _new_event(self, obj: Any, type_: str, reason: str, message: str) -> Event:
         now = meta.now()
-        info = type(obj)._api_info.resource
+        api_version, kind = type_of(obj)
         space = meta.namespace(obj) or "default"
         return Event(
             # The suffix makes the name unique, as Kubernetes' own recorder does it.
             metadata=ObjectMeta(name=f"{meta.name(obj)}.{time.time_ns():x}", namespace=space),
             involvedObject=ObjectReference(
-                apiVersion=info.api_version,
-                kind=info.kind,
+                apiVersion=api_version,
+                kind=kind,
                 name=meta.name(obj),
                 namespace=meta.namespace(obj) or None,
                 uid=meta.uid(obj),

@@ -13,17 +13,18 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import httpx2
 import msgspec
-from lightkube import ApiError, AsyncClient
-from lightkube.core.resource import Resource
+from lightkube import ApiError
 
 from api import meta
+from api.resource import ResourceInfo, resource_info
 from client import rest
+from client.config import Client
 
-R = TypeVar("R", bound=Resource)
+R = TypeVar("R")
 Change = Callable[[R | None, R | None], None]
 IndexFunc = Callable[[R], Iterable[str]]
 
@@ -35,19 +36,24 @@ log = logging.getLogger("informer")
 
 
 class Informer(Generic[R]):
-    """The objects of one kind, in one namespace or all ("*"), optionally filtered by selectors (as text)."""
+    """The objects of one kind, in one namespace or all ("*"), optionally filtered by selectors (as text).
+
+    `info` names a kind that has no class of its own; `resource` is then rest.PartialObjectMetadata.
+    """
 
     def __init__(
         self,
-        client: AsyncClient,
+        client: Client,
         resource: type[R],
         *,
         namespace: str = "*",
         labels: str | None = None,
         fields: str | None = None,
+        info: ResourceInfo | None = None,
     ) -> None:
         self._client = client
         self._resource = resource
+        self._info = info or resource_info(resource)
         self._namespace = None if namespace == "*" else namespace
         selectors = {"labelSelector": labels, "fieldSelector": fields}
         self._params = {name: text for name, text in selectors.items() if text}
@@ -74,12 +80,19 @@ class Informer(Generic[R]):
         return [obj for obj in self._objects.values() if meta.namespace(obj) == namespace]
 
     def add_index(self, name: str, values_of: IndexFunc[R]) -> None:
-        """Keep a lookup by the values the function gives for an object. Call before `run`."""
-        self._indexes[name] = _Index(values_of)
+        """Keep a lookup by the values the function gives for an object."""
+        index = self._indexes[name] = _Index(values_of)
+        for key, obj in self._objects.items():
+            index.update(key, None, obj)
 
     def on_change(self, callback: Change[R]) -> None:
-        """Call `callback(old, new)` on every change; old is None for a new object, new for a deleted one."""
+        """Call `callback(old, new)` on every change; old is None for a new object, new for a deleted one.
+
+        Whoever comes late is told of what is there already.
+        """
         self._callbacks.append(callback)
+        for obj in self._objects.values():
+            callback(None, obj)
 
     @property
     def synced(self) -> bool:
@@ -115,7 +128,7 @@ class Informer(Generic[R]):
 
     def _note_failure(self, failures: int, error: Exception) -> int:
         if failures == 1:
-            log.warning("%s: lost the API server: %s", self._resource.__name__, str(error) or type(error).__name__)
+            log.warning("%s: lost the API server: %s", self._info.kind, str(error) or type(error).__name__)
         return failures + 1
 
     async def _relist(self) -> None:
@@ -123,7 +136,7 @@ class Informer(Generic[R]):
         params, token = {**self._params, "limit": str(PAGE_SIZE)}, ""
         while True:
             page, version, token = await rest.list_page(
-                self._client, self._resource, namespace=self._namespace, params=params
+                self._client, self._resource, namespace=self._namespace, params=params, info=self._info
             )
             objects.update((meta.key(obj), obj) for obj in page)
             if not token:
@@ -143,6 +156,7 @@ class Informer(Generic[R]):
             resource_version=self._version,
             namespace=self._namespace,
             params=self._params,
+            info=self._info,
         )
         async for type_, obj in events:
             if type_ != "BOOKMARK":
@@ -165,7 +179,7 @@ class Informer(Generic[R]):
             try:
                 callback(old, new)
             except Exception:
-                log.exception("%s %s: a change handler failed", self._resource.__name__, key)
+                log.exception("%s %s: a change handler failed", self._info.kind, key)
 
 
 class _Index(Generic[R]):
@@ -187,5 +201,5 @@ class _Index(Generic[R]):
             self.keys.setdefault(value, {})[key] = None
 
 
-def _version(obj: Resource) -> str | None:
+def _version(obj: Any) -> str | None:
     return meta.metadata(obj).resourceVersion

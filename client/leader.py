@@ -18,12 +18,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import httpx2
-from lightkube import ApiError, AsyncClient
+from lightkube import ApiError
 from lightkube.models.coordination_v1 import LeaseSpec
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.coordination_v1 import Lease
 
 from api import meta
+from client.config import Client
 
 log = logging.getLogger("leader")
 
@@ -55,7 +56,7 @@ class LeaderElector:
 
     def __init__(
         self,
-        client: AsyncClient,
+        client: Client,
         *,
         name: str,
         namespace: str = "kube-system",

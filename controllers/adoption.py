@@ -15,11 +15,12 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Any, TypeVar
 
-from lightkube import AsyncClient
 from lightkube.core.resource import Resource
 
 from api import meta
 from api.selectors import LabelSelector
+from client import rest
+from client.config import Client
 from controllers import writes
 
 R = TypeVar("R", bound=Resource)
@@ -49,7 +50,7 @@ def judge(owner: Any, selector: LabelSelector, obj: Any) -> Claim:
     return Claim.IGNORE
 
 
-async def claim(client: AsyncClient, owner: Any, selector: LabelSelector, candidates: Iterable[R]) -> list[R]:
+async def claim(client: Client, owner: Any, selector: LabelSelector, candidates: Iterable[R]) -> list[R]:
     """The objects that are `owner`'s now; adopts and releases on the way. Raises lightkube.ApiError."""
     owned: list[R] = []
     may_adopt: bool | None = None
@@ -68,12 +69,12 @@ async def claim(client: AsyncClient, owner: Any, selector: LabelSelector, candid
     return owned
 
 
-async def _is_alive(client: AsyncClient, owner: Any) -> bool:
-    fresh = await writes.get_live(client, type(owner), namespace=meta.namespace(owner), name=meta.name(owner))
+async def _is_alive(client: Client, owner: Any) -> bool:
+    fresh = await rest.get(client, type(owner), meta.name(owner), namespace=meta.namespace(owner))
     return fresh is not None and meta.uid(fresh) == meta.uid(owner) and not meta.is_terminating(fresh)
 
 
-async def _write(client: AsyncClient, obj: R, *, owner: Any = None, without: Any = None) -> R | None:
+async def _write(client: Client, obj: R, *, owner: Any = None, without: Any = None) -> R | None:
     """Set or drop the reference; None when the object has gone. A changed one raises 409, and the key is retried."""
     wanted = meta.clone(obj)
     references = [

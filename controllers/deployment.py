@@ -16,6 +16,7 @@ from lightkube.resources.apps_v1 import Deployment, ReplicaSet
 from lightkube.resources.core_v1 import Pod
 
 from api import meta, pods, selectors
+from client import rest
 from controllers import adoption, rollout, templates, writes
 from controllers import deployment_status as statuses
 from controllers.manager import Manager
@@ -270,7 +271,7 @@ class Rollout:
     async def _name_taken(self, wanted: ReplicaSet) -> ReplicaSet | None:
         """Ours already (the cache was behind), or a hash collision: then the next attempt hashes differently."""
         space, name = meta.namespace(wanted), meta.name(wanted)
-        present = await writes.get_live(self._client, ReplicaSet, namespace=space, name=name)
+        present = await rest.get(self._client, ReplicaSet, name, namespace=space)
         if present is None:
             return None
         same = templates.equal(templates.template_of(present), templates.template_of(wanted))

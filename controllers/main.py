@@ -13,11 +13,11 @@ import logging
 import sys
 from pathlib import Path
 
-from lightkube import AsyncClient, ConfigError
+from lightkube import ConfigError
 
 from api.durations import parse_duration
 from api.process import configure_logging, run_until_signalled
-from client.config import connect
+from client.config import Client, connect
 from client.leader import LeaderElector, LeadershipLost, LeaseTiming
 from controllers import signing
 from controllers.csr import CsrController, Lifetimes
@@ -62,7 +62,7 @@ async def run(options: argparse.Namespace) -> None:
     await LeaderElector(client, name=LEASE_NAME, timing=timing).run(manager.run)
 
 
-def build(client: AsyncClient, options: argparse.Namespace) -> Manager:
+def build(client: Client, options: argparse.Namespace) -> Manager:
     """All the loops, not running yet. Raises OSError and ValueError for files and ranges that cannot be used."""
     manager = Manager(client)
     DeploymentController(manager)

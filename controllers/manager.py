@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from lightkube import AsyncClient
 from lightkube.core.resource import Resource
 
+from api.resource import ResourceInfo, resource_info
+from client.config import Client
 from client.controller import Controller, Reconcile
 from client.events import EventRecorder
 from client.informer import Informer
@@ -26,18 +27,22 @@ log = logging.getLogger("controllers")
 class Manager:
     """One process' worth of controllers over one set of caches."""
 
-    def __init__(self, client: AsyncClient) -> None:
+    def __init__(self, client: Client) -> None:
         self.client = client
         self._informers: dict[type, Informer[Any]] = {}
         self._recorders: dict[str, EventRecorder] = {}
         self._controllers: list[Controller] = []
-        self._loops: list[Callable[[], Awaitable[None]]] = []
+        self._loops: list[Callable[[], Coroutine[Any, Any, None]]] = []
 
     def informer(self, resource: type[R]) -> Informer[R]:
         """The shared cache of a kind, over all namespaces."""
         if resource not in self._informers:
             self._informers[resource] = Informer(self.client, resource)
         return self._informers[resource]
+
+    def shared(self, info: ResourceInfo) -> Informer[Any] | None:
+        """The cache some loop has of this kind, if one has."""
+        return next((each for kind, each in self._informers.items() if resource_info(kind) == info), None)
 
     def recorder(self, component: str) -> EventRecorder:
         if component not in self._recorders:
@@ -50,7 +55,7 @@ class Manager:
         self._controllers.append(controller)
         return controller
 
-    def loop(self, run: Callable[[], Awaitable[None]]) -> None:
+    def loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Anything else that runs for as long as the manager leads, once the caches are full."""
         self._loops.append(run)
 
@@ -64,11 +69,5 @@ class Manager:
             for informer in self._informers.values():
                 await informer.wait_synced()
             log.info("%d caches are filled, %d controllers start", len(self._informers), len(self._controllers))
-            for controller in self._controllers:
-                group.create_task(controller.run())
-            for loop in self._loops:
-                group.create_task(_run(loop))
-
-
-async def _run(loop: Callable[[], Awaitable[None]]) -> None:
-    await loop()
+            for run in (*(each.run for each in self._controllers), *self._loops):
+                group.create_task(run())

@@ -11,13 +11,15 @@ import asyncio
 from lightkube.models.core_v1 import NamespaceSpec
 from lightkube.resources.core_v1 import Namespace, Pod
 
-from api import kinds, meta
-from api.kinds import Kind
+from api import meta
+from api.resource import ResourceInfo
 from client import rest
+from client.discovery import discover
 from controllers import writes
 from controllers.manager import Manager
 
 FINALIZER = "kubernetes"
+NEEDED_VERBS = frozenset(("deletecollection", "list"))
 RETRY_SECONDS = 1.0
 """While pods end or finalizers are worked on; the end of a pod brings us back sooner."""
 
@@ -49,8 +51,8 @@ class NamespaceController:
         finalizers = (namespace.spec.finalizers if namespace.spec else None) or []
         if FINALIZER not in finalizers:
             return
-        namespaced = [kind for kind in kinds.KINDS if kind.namespaced]
-        left = await asyncio.gather(*(self._empty(kind, key) for kind in namespaced))
+        kinds = [each.info for each in await discover(self._client) if each.verbs >= NEEDED_VERBS]
+        left = await asyncio.gather(*(self._empty(kind, key) for kind in kinds if kind.namespaced))
         if any(left):
             self._controller.enqueue_after(key, RETRY_SECONDS)
             return
@@ -62,13 +64,15 @@ class NamespaceController:
             if not writes.is_status(error, 404):
                 raise
 
-    async def _empty(self, kind: Kind, namespace: str) -> bool:
+    async def _empty(self, kind: ResourceInfo, namespace: str) -> bool:
         """Delete all objects of the kind; True while there are any."""
         if not await self._any(kind, namespace):
             return False
         await rest.request(self._client, "DELETE", kind.path(namespace))
         return await self._any(kind, namespace)
 
-    async def _any(self, kind: Kind, namespace: str) -> bool:
-        objects, _, _ = await rest.list_page(self._client, kind.resource, namespace=namespace, params={"limit": "1"})
+    async def _any(self, kind: ResourceInfo, namespace: str) -> bool:
+        objects, _, _ = await rest.list_page(
+            self._client, rest.PartialObjectMetadata, namespace=namespace, params={"limit": "1"}, info=kind
+        )
         return bool(objects)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from lightkube.resources.core_v1 import Node, Pod
 
 from api import meta, pods
+from client import rest
 from controllers import node_health, writes
 from controllers.manager import Manager
 from controllers.node_lifecycle import node_index
@@ -92,7 +93,7 @@ class PodGarbageCollector:
         if left > 0:
             self._controller.enqueue_after(meta.key(pod), left)
             return
-        if await writes.get_live(self._client, Node, namespace="", name=name) is None:
+        if await rest.get(self._client, Node, name) is None:
             self._events.event(pod, "Normal", "PodGC", f"node {name} no longer exists")
             await self._force_delete(pod)
 

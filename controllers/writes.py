@@ -4,43 +4,39 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from lightkube import ApiError, AsyncClient
-from lightkube.core.resource import Resource
+from lightkube import ApiError
 
-from api import kinds, meta
+from api import meta
+from api.resource import decoder, resource_info
 from client import rest
+from client.config import Client
 
-R = TypeVar("R", bound=Resource)
+R = TypeVar("R")
 
 
-async def put(client: AsyncClient, obj: R, subresource: str = "") -> R:
+async def put(client: Client, obj: R, subresource: str = "") -> R:
     """PUT the object, or one of its subresources (`status`, `approval`, `finalize`); returns what was stored.
 
     Raises lightkube.ApiError: 409 when the object changed since it was read, 404 when it has gone.
     """
-    kind = kinds.by_resource(type(obj))
-    obj.apiVersion, obj.kind = kind.api_version, kind.kind
-    path = kind.path(meta.namespace(obj), meta.name(obj)) + (f"/{subresource}" if subresource else "")
+    kind = resource_info(type(obj))
     body: Any = obj
-    answer: R = kind.decoder.decode(await rest.request(client, "PUT", path, body=body))  # type: ignore[assignment]
-    return answer
+    body.apiVersion, body.kind = kind.api_version, kind.kind
+    path = kind.path(meta.namespace(obj), meta.name(obj), subresource)
+    return decoder(type(obj)).decode(await rest.request(client, "PUT", path, body=body))
 
 
-async def get_live(client: AsyncClient, resource: type[R], *, namespace: str, name: str) -> R | None:
-    """The object as the API server has it now, past every cache of ours; None when there is none."""
-    kind = kinds.by_resource(resource)
+async def put_status(client: Client, obj: Any) -> None:
+    """PUT the status; an object that has gone needs none. Raises lightkube.ApiError: 409 when it changed."""
     try:
-        data = await rest.request(client, "GET", kind.path(namespace, name))
+        await put(client, obj, "status")
     except ApiError as error:
-        if error.status.code == 404:
-            return None
-        raise
-    found: R = kind.decoder.decode(data)  # type: ignore[assignment]
-    return found
+        if error.status.code != 404:
+            raise
 
 
 async def delete_quietly(
-    client: AsyncClient, obj: Any, *, grace_seconds: int | None = None, propagation: str | None = None
+    client: Client, obj: Any, *, grace_seconds: int | None = None, propagation: str | None = None
 ) -> bool:
     """Delete exactly this object (by uid). False when it had gone or been replaced already."""
     try:
@@ -55,3 +51,8 @@ async def delete_quietly(
 def is_status(error: Exception, *codes: int) -> bool:
     """Whether the error is an API answer with one of these codes."""
     return isinstance(error, ApiError) and error.status.code in codes
+
+
+def namespace_is_going(error: Exception) -> bool:
+    """Whether a creation was refused because its namespace is being deleted: whoever wanted it goes too."""
+    return is_status(error, 403) and "because it is being terminated" in str(error)

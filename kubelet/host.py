@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lightkube import AsyncClient
-
+from client.config import Client
 from client.events import EventRecorder
 from kubelet.images import Images
 from kubelet.network import PodNetwork
@@ -19,7 +18,7 @@ from kubelet.volumes.manager import Volumes
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    client: AsyncClient
+    client: Client
     runtime: Runtime
     network: PodNetwork
     volumes: Volumes

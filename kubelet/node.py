@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx2
 import msgspec
-from lightkube import ApiError, AsyncClient
+from lightkube import ApiError
 from lightkube.models.coordination_v1 import LeaseSpec
 from lightkube.models.core_v1 import (
     DaemonEndpoint,
@@ -35,9 +35,11 @@ from lightkube.resources.coordination_v1 import Lease
 from lightkube.resources.core_v1 import Node
 from lightkube.types import PatchType
 
-from api import kinds, meta
+from api import meta
+from api.resource import resource_info
 from api.version import KUBERNETES_VERSION
 from client import rest
+from client.config import Client
 from client.informer import Informer
 from kubelet import machine
 
@@ -74,9 +76,7 @@ class Health:
 
 
 class NodeAgent:
-    def __init__(
-        self, client: AsyncClient, settings: Settings, nodes: Informer[Node], health: Callable[[], Health]
-    ) -> None:
+    def __init__(self, client: Client, settings: Settings, nodes: Informer[Node], health: Callable[[], Health]) -> None:
         self._client = client
         self._settings = settings
         self._nodes = nodes
@@ -160,7 +160,7 @@ class NodeAgent:
                 pass
 
     async def _send(self, status: NodeStatus) -> bool:
-        path = kinds.by_resource(Node).path(None, self._settings.name) + "/status"
+        path = resource_info(Node).path(None, self._settings.name) + "/status"
         headers = {"Content-Type": "application/strategic-merge-patch+json"}
         try:
             await rest.request(self._client, "PATCH", path, body={"status": status}, headers=headers)
@@ -194,7 +194,7 @@ class NodeAgent:
             "leaseDurationSeconds": max(1, math.ceil(self._settings.lease_seconds)),
             "renewTime": meta.now_micro(),
         }
-        path = kinds.by_resource(Lease).path(LEASE_NAMESPACE, self._settings.name)
+        path = resource_info(Lease).path(LEASE_NAMESPACE, self._settings.name)
         headers = {"Content-Type": "application/merge-patch+json"}
         try:
             await rest.request(self._client, "PATCH", path, body={"spec": spec}, headers=headers)

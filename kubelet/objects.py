@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from lightkube import ApiError, AsyncClient
+from lightkube import ApiError
 from lightkube.resources.core_v1 import ConfigMap, Pod, Secret, Service
 
 from api import meta
 from client import rest
+from client.config import Client
 from kubelet.pods.env import Reference
 from kubelet.volumes.manager import Tokens
 
@@ -26,7 +27,7 @@ TOKEN_RENEWAL = 0.8
 
 
 class Objects:
-    def __init__(self, client: AsyncClient, *, ca: bytes) -> None:
+    def __init__(self, client: Client, *, ca: bytes) -> None:
         self._client = client
         self._ca = ca
         self._tokens: dict[tuple[str, str], tuple[str, float]] = {}

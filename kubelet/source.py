@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from lightkube import AsyncClient
 from lightkube.resources.core_v1 import Pod
 
+from client.config import Client
 from client.informer import Change, Informer
 
 
@@ -29,6 +29,6 @@ class PodSource(Protocol):
         ...
 
 
-def api_server(client: AsyncClient, node_name: str) -> PodSource:
+def api_server(client: Client, node_name: str) -> PodSource:
     """The pods bound to the node."""
     return Informer(client, Pod, fields=f"spec.nodeName={node_name}")

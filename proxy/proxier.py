@@ -17,11 +17,11 @@ import logging
 import time
 from dataclasses import dataclass, field, replace
 
-from lightkube import AsyncClient
 from lightkube.resources.core_v1 import Node, Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from api import meta
+from client.config import Client
 from client.informer import Informer
 from proxy import conntrack, link
 from proxy.endpoints import service_of
@@ -53,7 +53,7 @@ class Health:
 class Proxier:
     """One node's proxy."""
 
-    def __init__(self, client: AsyncClient, facts: NodeFacts, *, min_sync_seconds: float = 0.05) -> None:
+    def __init__(self, client: Client, facts: NodeFacts, *, min_sync_seconds: float = 0.05) -> None:
         self.health = Health()
         self.services = Informer(client, Service)
         self.slices = Informer(client, EndpointSlice)

@@ -15,13 +15,15 @@ from collections.abc import Coroutine
 from typing import Any
 
 import httpx2
-from lightkube import ApiError, AsyncClient
+from lightkube import ApiError
 from lightkube.models.core_v1 import PodCondition
 from lightkube.resources.core_v1 import Node, Pod
 from lightkube.types import PatchType
 
-from api import kinds, meta, pods
+from api import meta, pods
+from api.resource import resource_info
 from client import rest
+from client.config import Client
 from client.events import EventRecorder
 from client.informer import Informer
 from scheduler import filters
@@ -44,7 +46,7 @@ log = logging.getLogger("scheduler")
 class Scheduler:
     """Places the pods whose schedulerName is `name`."""
 
-    def __init__(self, client: AsyncClient, *, name: str = DEFAULT_SCHEDULER) -> None:
+    def __init__(self, client: Client, *, name: str = DEFAULT_SCHEDULER) -> None:
         self._client = client
         self._name = name
         self._recorder = EventRecorder(client, name)
@@ -166,7 +168,7 @@ class Scheduler:
             "metadata": {"name": meta.name(pod), "namespace": meta.namespace(pod), "uid": meta.uid(pod)},
             "target": {"apiVersion": "v1", "kind": "Node", "name": node},
         }
-        path = kinds.by_resource(Pod).path(meta.namespace(pod), meta.name(pod)) + "/binding"
+        path = resource_info(Pod).path(meta.namespace(pod), meta.name(pod)) + "/binding"
         try:
             await rest.request(self._client, "POST", path, body=binding)
         except ERRORS as error:

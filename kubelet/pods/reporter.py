@@ -11,12 +11,14 @@ from typing import Any
 
 import httpx2
 import msgspec
-from lightkube import ApiError, AsyncClient
+from lightkube import ApiError
 from lightkube.models.core_v1 import PodStatus
 from lightkube.resources.core_v1 import Pod
 
-from api import kinds, meta
+from api import meta
+from api.resource import resource_info
 from client import rest
+from client.config import Client
 
 log = logging.getLogger("status")
 
@@ -32,7 +34,7 @@ _LOST_CAUSES = (400, 404, 409, 422)
 class Reporter:
     """The status of one pod."""
 
-    def __init__(self, client: AsyncClient, pod: Pod) -> None:
+    def __init__(self, client: Client, pod: Pod) -> None:
         self._client = client
         self._pod = pod
         self._sent = _wire(pod.status or PodStatus())
@@ -87,7 +89,7 @@ class Reporter:
 
     async def _patch(self, status: dict[str, Any]) -> None:
         pod = self._pod
-        path = kinds.by_resource(Pod).path(meta.namespace(pod), meta.name(pod)) + "/status"
+        path = resource_info(Pod).path(meta.namespace(pod), meta.name(pod)) + "/status"
         # The uid keeps the status of an old pod from reaching a new one of the same name.
         body = {"metadata": {"uid": meta.uid(pod)}, "status": status}
         await rest.request(self._client, "PATCH", path, body=body, headers=_STRATEGIC)

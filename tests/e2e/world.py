@@ -23,7 +23,7 @@ from typing import Any
 
 import httpx2
 import msgspec
-from lightkube import ApiError, Client, KubeConfig
+from lightkube import ApiError
 from lightkube.models.apps_v1 import DeploymentSpec
 from lightkube.models.core_v1 import (
     Container,
@@ -36,11 +36,15 @@ from lightkube.models.core_v1 import (
     ServiceSpec,
 )
 from lightkube.models.meta_v1 import LabelSelector, ObjectMeta, Status
-from lightkube.resources.apps_v1 import Deployment
-from lightkube.resources.core_v1 import Namespace, Pod, Service
+from lightkube.resources.apps_v1 import Deployment, ReplicaSet
+from lightkube.resources.coordination_v1 import Lease
+from lightkube.resources.core_v1 import ConfigMap, Event, Namespace, Node, Pod, Secret, Service
+from lightkube.resources.discovery_v1 import EndpointSlice
 
-from api import kinds, meta, pods
+from api import meta, pods
+from api.resource import decoder, resource_info
 from bootstrap import supervisor
+from client.config import SyncClient, connect_sync
 from lab.cluster import Lab
 
 IMAGE = "minik/web:1"
@@ -51,16 +55,16 @@ class NotInTime(AssertionError):
     """A condition did not come true before its deadline."""
 
 
-def connect(kubeconfig: Path) -> Client:
+def connect(kubeconfig: Path) -> SyncClient:
     # Types are learnt here, in one thread: msgspec crashes when two meet a type for the first time together.
-    for kind in kinds.KINDS:
-        _ = kind.decoder
+    for kind in (ConfigMap, Deployment, EndpointSlice, Event, Lease, Namespace, Node, Pod, ReplicaSet, Secret, Service):
+        decoder(kind)
     msgspec.json.Decoder(Status)
-    return Client(config=KubeConfig.from_file(kubeconfig).get(), trust_env=False)
+    return connect_sync(kubeconfig)
 
 
 def wait_for(
-    client: Client,
+    client: SyncClient,
     resource: type,
     holds: Callable[[list], bool],
     *,
@@ -82,10 +86,10 @@ def wait_for(
     raise NotInTime(f"{what}: not within {deadline:g} s; last seen: {seen}")
 
 
-def _follow(client: Client, resource: type, namespace: str | None, *, until: float) -> Iterator[dict[str, Any]]:
+def _follow(client: SyncClient, resource: type, namespace: str | None, *, until: float) -> Iterator[dict[str, Any]]:
     """The objects of a kind, after the list and after every event, until the time is over."""
-    kind = kinds.by_resource(resource)
-    http: httpx2.Client = client._client._client
+    kind = resource_info(resource)
+    http = client.http
     listed = http.get(kind.path(namespace).lstrip("/"))
     listed.raise_for_status()
     page = listed.json()

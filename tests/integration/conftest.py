@@ -29,11 +29,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from lightkube import AsyncClient
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Namespace
 
-from client.config import connect
+from client.config import Client, connect
 
 START_SECONDS = 20.0
 
@@ -197,14 +196,14 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture
-async def client(plane: ControlPlane) -> AsyncIterator[AsyncClient]:
+async def client(plane: ControlPlane) -> AsyncIterator[Client]:
     client = connect(str(plane.kubeconfig("admin")))
     yield client
     await client.close()
 
 
 @pytest.fixture
-async def namespace(client: AsyncClient) -> str:
+async def namespace(client: Client) -> str:
     name = f"test-{next(_numbers)}"
     await client.create(Namespace(metadata=ObjectMeta(name=name)))
     return name

@@ -19,16 +19,18 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from lightkube import ApiError, AsyncClient
+from lightkube import ApiError
 from lightkube.models.coordination_v1 import LeaseSpec
 from lightkube.models.core_v1 import NodeAddress, NodeCondition, NodeStatus, PodCondition, PodStatus
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.coordination_v1 import Lease
 from lightkube.resources.core_v1 import Node, Pod
 
-from api import kinds, meta, pods
+from api import meta, pods
+from api.resource import resource_info
 from bootstrap import kubeconfig, pki
 from client import rest
+from client.config import Client
 from client.informer import Informer
 
 DEADLINE = 20.0
@@ -180,7 +182,7 @@ def pki_context(ca: Path) -> Any:
 class FakeKubelets:
     """Nodes that are only told of. `hold` decides which pods are kept from being Ready."""
 
-    def __init__(self, client: AsyncClient) -> None:
+    def __init__(self, client: Client) -> None:
         self.client = client
         self.hold: Callable[[Pod], bool] = lambda pod: False
         self.silent: set[str] = set()
@@ -276,13 +278,13 @@ async def ignoring_gone(call: Any) -> None:
             raise
 
 
-async def listed(client: AsyncClient, resource: type, namespace: str | None = None) -> list[Any]:
+async def listed(client: Client, resource: type, namespace: str | None = None) -> list[Any]:
     objects, _, _ = await rest.list_page(client, resource, namespace=namespace)
     return objects
 
 
 async def until(
-    client: AsyncClient,
+    client: Client,
     resource: type,
     holds: Callable[[list[Any]], bool],
     *,
@@ -301,7 +303,7 @@ async def until(
                 changed.clear()
                 await changed.wait()
     except TimeoutError:
-        kind = kinds.by_resource(resource).kind
+        kind = resource_info(resource).kind
         raise AssertionError(f"not in {deadline} s: {kind} {[describe(each) for each in informer.list()]}") from None
     finally:
         task.cancel()
@@ -314,7 +316,7 @@ def describe(obj: Any) -> str:
 
 
 async def stays(
-    client: AsyncClient, resource: type, holds: Callable[[list[Any]], bool], *, namespace: str | None, seconds: float
+    client: Client, resource: type, holds: Callable[[list[Any]], bool], *, namespace: str | None, seconds: float
 ) -> None:
     """The opposite of `until`: nothing may break the condition for so long."""
     with contextlib.suppress(AssertionError):

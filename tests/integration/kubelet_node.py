@@ -22,12 +22,13 @@ from typing import Any
 
 import docker
 from control_plane import ControlPlane, until
-from lightkube import ApiError, AsyncClient
+from lightkube import ApiError
 from lightkube.resources.core_v1 import Node, Pod
 
 from api import meta, pods
 from bootstrap import pki
 from client import rest
+from client.config import Client
 
 BUSYBOX = "minik/busybox:1"
 NODE = "node-1"
@@ -274,7 +275,7 @@ class KubeletNode:
 class Api:
     """What a test does through the API server."""
 
-    def __init__(self, client: AsyncClient) -> None:
+    def __init__(self, client: Client) -> None:
         self.client = client
 
     async def create(self, name: str, spec: dict[str, Any], **metadata: Any) -> Pod:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from control_plane import ControlPlane
-from lightkube import AsyncClient
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.coordination_v1 import Lease
 from lightkube.resources.core_v1 import ConfigMap, Event
 
 from api import meta
 from client import rest
+from client.config import Client
 from client.events import EventRecorder
 from client.informer import Informer
 from client.leader import LeaderElector, LeaseTiming
@@ -42,7 +42,7 @@ async def until(changed: asyncio.Event, holds: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-async def informer(client: AsyncClient, namespace: str):
+async def informer(client: Client, namespace: str):
     """A running informer on the test's ConfigMaps, the changes it told of, and an event that fires with each."""
     informer = Informer(client, ConfigMap, namespace=namespace)
     informer.add_index("label", lambda obj: (obj.metadata.labels or {}).values())
@@ -62,7 +62,7 @@ async def informer(client: AsyncClient, namespace: str):
     running.cancel()
 
 
-async def test_an_informer_follows_every_change(client: AsyncClient, namespace: str, informer) -> None:
+async def test_an_informer_follows_every_change(client: Client, namespace: str, informer) -> None:
     cache, told, changed = informer
     first = await client.create(config_map("a", namespace, color="red"))
     await until(changed, lambda: cache.get(f"{namespace}/a") is not None)
@@ -78,7 +78,7 @@ async def test_an_informer_follows_every_change(client: AsyncClient, namespace: 
 
 
 async def test_an_informer_outlives_the_api_server(
-    plane: ControlPlane, client: AsyncClient, namespace: str, informer
+    plane: ControlPlane, client: Client, namespace: str, informer
 ) -> None:
     cache, told, changed = informer
     await client.create(config_map("kept", namespace))
@@ -94,7 +94,7 @@ async def test_an_informer_outlives_the_api_server(
     assert sorted(told, key=str) == [("lost", None), (None, "kept"), (None, "lost"), (None, "new")]
 
 
-async def test_a_delete_names_the_very_object(client: AsyncClient, namespace: str) -> None:
+async def test_a_delete_names_the_very_object(client: Client, namespace: str) -> None:
     old = await client.create(config_map("a", namespace))
     await client.delete(ConfigMap, "a", namespace=namespace)
     new = await client.create(config_map("a", namespace))
@@ -104,7 +104,7 @@ async def test_a_delete_names_the_very_object(client: AsyncClient, namespace: st
     await rest.delete(client, new)
 
 
-async def test_one_leader_at_a_time_and_the_next_takes_over(client: AsyncClient, namespace: str) -> None:
+async def test_one_leader_at_a_time_and_the_next_takes_over(client: Client, namespace: str) -> None:
     timing = LeaseTiming(lease=2, renew_deadline=1.5, retry=0.1)
     leading: list[str] = []
     changed = asyncio.Event()
@@ -135,7 +135,7 @@ async def test_one_leader_at_a_time_and_the_next_takes_over(client: AsyncClient,
     await asyncio.gather(first, second, return_exceptions=True)
 
 
-async def test_repeated_events_are_counted(client: AsyncClient, namespace: str) -> None:
+async def test_repeated_events_are_counted(client: Client, namespace: str) -> None:
     about = await client.create(config_map("a", namespace))
     recorder = EventRecorder(client, "tester", host="here")
     running = asyncio.ensure_future(recorder.run())

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from control_plane import USERS, ControlPlane, FakeKubelets, ignoring_gone, listed, stays, until
 from cryptography import x509
-from lightkube import ApiError, AsyncClient
+from lightkube import ApiError
 from lightkube.models.apps_v1 import DeploymentSpec, DeploymentStrategy, ReplicaSetSpec, RollingUpdateDeployment
 from lightkube.models.certificates_v1 import CertificateSigningRequestSpec
 from lightkube.models.core_v1 import Container, ContainerPort, PodSpec, PodTemplateSpec, ServicePort, ServiceSpec
@@ -35,7 +35,7 @@ from lightkube.resources.discovery_v1 import EndpointSlice
 from api import meta, pods
 from bootstrap import pki
 from client import rest
-from client.config import connect
+from client.config import Client, connect
 
 _numbers = itertools.count(1)
 
@@ -50,7 +50,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory, etcd_binary: str) -> Iterato
 
 
 @pytest.fixture
-async def nodes(client: AsyncClient) -> AsyncIterator[FakeKubelets]:
+async def nodes(client: Client) -> AsyncIterator[FakeKubelets]:
     async with FakeKubelets(client).running() as kubelets:
         for name in ("a", "b", "c"):
             await kubelets.add(name)
@@ -107,7 +107,7 @@ def rolled_out(found: list[Deployment]) -> bool:
     )
 
 
-async def roll_out(client: AsyncClient, namespace: str, image: str) -> None:
+async def roll_out(client: Client, namespace: str, image: str) -> None:
     patch = {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": image}]}}}}
     await client.patch(Deployment, "web", patch, namespace=namespace)
 
@@ -502,6 +502,56 @@ async def test_an_owner_of_the_same_name_is_not_the_same_owner(client, namespace
         client, ConfigMap, lambda o: "stranger" not in {meta.name(each) for each in o}, namespace=namespace
     )
     assert {"owner", "mine"} <= {meta.name(each) for each in found}
+
+
+async def test_a_reference_from_elsewhere_costs_its_own_object_and_no_other(client, namespace, nodes):
+    owner = await client.create(replica_set(namespace, replicas=2))
+    before = await until(client, Pod, ready(2), namespace=namespace)
+    elsewhere = f"{namespace}-student"
+    await client.create(Namespace(metadata=ObjectMeta(name=elsewhere)))
+    reference = meta.owner_reference(owner)
+    await client.create(ConfigMap(metadata=ObjectMeta(name="stray", namespace=elsewhere, ownerReferences=[reference])))
+    await until(client, ConfigMap, lambda o: "stray" not in {meta.name(each) for each in o}, namespace=elsewhere)
+    await until(client, Event, lambda o: any(e.reason == "OwnerRefInvalidNamespace" for e in o), namespace=elsewhere)
+    await stays(
+        client, Pod, lambda o: {meta.uid(p) for p in o} == set(map(meta.uid, before)), namespace=namespace, seconds=2
+    )
+
+
+async def test_a_cluster_scoped_object_has_no_namespaced_owner(client, namespace):
+    owner = await client.create(ConfigMap(metadata=ObjectMeta(name="owner", namespace=namespace)))
+    name = f"{namespace}-owned"
+    await client.create(Namespace(metadata=ObjectMeta(name=name, ownerReferences=[meta.owner_reference(owner)])))
+    found = await until(client, Event, lambda o: any(e.involvedObject.name == name for e in o), namespace="default")
+    event = next(each for each in found if each.involvedObject.name == name)
+    assert (event.type, event.reason) == ("Warning", "OwnerRefInvalidNamespace")
+    assert event.message == (
+        f'ownerRef [v1/ConfigMap, namespace: , name: owner, uid: {meta.uid(owner)}] does not exist in namespace ""'
+    )
+    await client.delete(ConfigMap, "owner", namespace=namespace)
+    await stays(
+        client,
+        Namespace,
+        lambda o: any(meta.name(n) == name and not meta.is_terminating(n) for n in o),
+        namespace=None,
+        seconds=1,
+    )
+
+
+@pytest.mark.parametrize("deleted", [("a",), ("a", "b"), ("a", "b", "c")])
+@pytest.mark.parametrize("circle", ["a", "ab", "abc"])
+async def test_a_circle_deleted_in_the_foreground_goes(client, namespace, circle, deleted):
+    made = {
+        name: await client.create(ConfigMap(metadata=ObjectMeta(name=name, namespace=namespace))) for name in circle
+    }
+    for name, owner in zip(circle, circle[1:] + circle[:1], strict=True):
+        patch = {"metadata": {"ownerReferences": [meta.owner_reference(made[owner]).to_dict()]}}
+        made[name] = await client.patch(ConfigMap, name, patch, namespace=namespace)
+    for name in set(deleted) & set(circle):
+        await ignoring_gone(rest.delete(client, made[name], propagation="Foreground"))
+    await until(
+        client, ConfigMap, lambda objs: not set(circle) & {meta.name(each) for each in objs}, namespace=namespace
+    )
 
 
 async def test_a_deleted_deployment_takes_everything_with_it(client, namespace, nodes):

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from control_plane import ControlPlane, FakeKubelets, ignoring_gone, listed, until
-from lightkube import AsyncClient
 from lightkube.models.core_v1 import (
     Affinity,
     Container,
@@ -26,6 +25,7 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Event, Node, Pod
 
 from api import meta, pods
+from client.config import Client
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory, etcd_binary: str) -> Iterato
 
 
 @pytest.fixture
-async def nodes(client: AsyncClient) -> AsyncIterator[FakeKubelets]:
+async def nodes(client: Client) -> AsyncIterator[FakeKubelets]:
     async with FakeKubelets(client).running() as kubelets:
         yield kubelets
         for pod in await listed(client, Pod):
