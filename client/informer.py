@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
@@ -22,6 +21,7 @@ from lightkube import ApiError
 from api import meta
 from api.resource import ResourceInfo, resource_info
 from client import rest
+from client.backoff import Backoff
 from client.config import Client
 
 R = TypeVar("R")
@@ -29,8 +29,7 @@ Change = Callable[[R | None, R | None], None]
 IndexFunc = Callable[[R], Iterable[str]]
 
 PAGE_SIZE = 500
-BACKOFF_BASE_SECONDS = 0.1
-BACKOFF_MAX_SECONDS = 2.0
+BACKOFF = Backoff(0.1, 2.0)
 
 log = logging.getLogger("informer")
 
@@ -123,8 +122,7 @@ class Informer(Generic[R]):
             except (httpx2.HTTPError, msgspec.MsgspecError, OSError) as error:
                 failures = self._note_failure(0 if self._version != before else failures, error)
             if failures:
-                ceiling = min(BACKOFF_BASE_SECONDS * 2 ** (failures - 1), BACKOFF_MAX_SECONDS)
-                await asyncio.sleep(ceiling * random.uniform(0.5, 1.0))
+                await asyncio.sleep(BACKOFF.delay(failures))
 
     def _note_failure(self, failures: int, error: Exception) -> int:
         if failures == 1:

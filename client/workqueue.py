@@ -13,16 +13,16 @@ import heapq
 import itertools
 from collections import deque
 
-BACKOFF_BASE_SECONDS = 0.005
-BACKOFF_MAX_SECONDS = 30.0
+from client.backoff import Backoff
+
+BACKOFF = Backoff(0.005, 30.0)  # seconds
 
 
 class WorkQueue:
     """An asyncio queue of string keys; times are in seconds of the running loop's (monotonic) clock."""
 
-    def __init__(self, *, base: float = BACKOFF_BASE_SECONDS, maximum: float = BACKOFF_MAX_SECONDS) -> None:
-        self._base = base
-        self._maximum = maximum
+    def __init__(self, *, backoff: Backoff = BACKOFF) -> None:
+        self._backoff = backoff
         self._ready: deque[str] = deque()
         self._dirty: set[str] = set()  # waiting, or to be worked on again
         self._processing: set[str] = set()
@@ -59,9 +59,8 @@ class WorkQueue:
 
     def add_rate_limited(self, key: str) -> None:
         """Add the key after a delay that doubles with each failure."""
-        failures = self._failures.get(key, 0)
-        self._failures[key] = failures + 1
-        self.add_after(key, min(self._base * 2**failures, self._maximum))
+        self._failures[key] = self._failures.get(key, 0) + 1
+        self.add_after(key, self._backoff.delay(self._failures[key]))
 
     def forget(self, key: str) -> None:
         """The key's work succeeded: its next failure starts from the shortest delay again."""

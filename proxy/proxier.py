@@ -21,6 +21,7 @@ from lightkube.resources.core_v1 import Node, Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from api import meta
+from client.backoff import Backoff
 from client.config import Client
 from client.informer import Informer
 from proxy import conntrack, link
@@ -31,8 +32,7 @@ from proxy.rules import NodeFacts, Ruleset, base_rules, merge, seniority, servic
 CHECK_SECONDS = 30.0
 """How often the link and the table are looked after, in case something else on the host removed them."""
 
-BACKOFF_BASE_SECONDS = 0.1
-BACKOFF_MAX_SECONDS = 5.0
+BACKOFF = Backoff(0.1, 5.0)
 
 log = logging.getLogger("proxier")
 
@@ -113,8 +113,8 @@ class Proxier:
             except (NftError, OSError) as error:
                 self.health.last_error = str(error)
                 log.warning("the rules stay as they are: %s", error)
-                await asyncio.sleep(min(BACKOFF_BASE_SECONDS * 2**failures, BACKOFF_MAX_SECONDS))
-                failures = min(failures + 1, 10)
+                failures += 1
+                await asyncio.sleep(BACKOFF.delay(failures))
                 self._wake.set()
             else:
                 failures = 0

@@ -17,10 +17,10 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from client.backoff import Backoff
 from scheduler.facts import PodFacts
 
-BACKOFF_INITIAL_SECONDS = 1.0
-BACKOFF_MAX_SECONDS = 10.0
+BACKOFF = Backoff(1.0, 10.0)
 FLUSH_SECONDS = 300.0
 """Unschedulable pods are tried again so often whatever happens, in case a change was overlooked."""
 
@@ -92,9 +92,8 @@ class SchedulingQueue:
         """An error: try again in a while, longer each time."""
         waiting = self._pods.get(key)
         if waiting is not None:
-            delay = min(BACKOFF_INITIAL_SECONDS * 2**waiting.attempts, BACKOFF_MAX_SECONDS)
             waiting.attempts += 1
-            self._wake_after(waiting, delay)
+            self._wake_after(waiting, BACKOFF.delay(waiting.attempts))
 
     def move(self, helps: Callable[[PodFacts], bool]) -> None:
         """A change may have made room: activate the unschedulable pods of every class it helps."""

@@ -18,13 +18,13 @@ from lightkube.resources.core_v1 import Pod
 from api import meta
 from api.resource import resource_info
 from client import rest
+from client.backoff import Backoff
 from client.config import Client
 
 log = logging.getLogger("status")
 
 PROGRESS_DELAY_SECONDS = 0.2
-RETRY_BASE_SECONDS = 0.2
-RETRY_MAX_SECONDS = 5.0
+RETRY = Backoff(0.2, 5.0)
 
 _STRATEGIC = {"Content-Type": "application/strategic-merge-patch+json"}
 _LOST_CAUSES = (400, 404, 409, 422)
@@ -80,7 +80,7 @@ class Reporter:
             except (ApiError, httpx2.HTTPError, OSError) as error:
                 if not _is_lost_cause(error):
                     failures += 1
-                    await asyncio.sleep(min(RETRY_BASE_SECONDS * 2**failures, RETRY_MAX_SECONDS))
+                    await asyncio.sleep(RETRY.delay(failures))
                     continue
                 log.info("%s: status not taken: %s", meta.key(self._pod), error)
             failures = 0

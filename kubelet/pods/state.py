@@ -18,6 +18,7 @@ from lightkube.models.core_v1 import Container, PodStatus
 from lightkube.resources.core_v1 import Pod
 
 from api import meta
+from client.backoff import Backoff
 from kubelet.host import Host
 from kubelet.pods.probes import Probes
 from kubelet.pods.reporter import Reporter
@@ -144,7 +145,7 @@ class PodState:
         """Remember it, so that it is shown and tried again later and later."""
         before = self.failures.get(failure.name)
         count = before.count + 1 if before and before.reason == failure.reason else 1
-        delay = min(failure.base_seconds * 2 ** (count - 1), failure.max_seconds)
+        delay = Backoff(failure.base_seconds, failure.max_seconds, jitter=0).delay(count)
         now = datetime.now(UTC)
         self.failures[failure.name] = Failure(
             reason=failure.reason,

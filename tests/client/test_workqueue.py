@@ -1,5 +1,6 @@
 import asyncio
 
+from client.backoff import Backoff
 from client.controller import Controller
 from client.workqueue import WorkQueue
 
@@ -35,7 +36,7 @@ async def test_delays_are_kept_in_order_and_the_earliest_counts() -> None:
 
 
 async def test_failures_back_off_until_forgotten() -> None:
-    queue = WorkQueue(base=0.001, maximum=0.004)
+    queue = WorkQueue(backoff=Backoff(0.001, 0.004))
     for _ in range(10):
         queue.add_rate_limited("a")
         queue.done(await queue.get())

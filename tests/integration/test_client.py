@@ -12,7 +12,7 @@ from lightkube.resources.coordination_v1 import Lease
 from lightkube.resources.core_v1 import ConfigMap, Event
 
 from api import meta
-from client import rest
+from client import events, rest
 from client.config import Client
 from client.events import EventRecorder
 from client.informer import Informer
@@ -150,3 +150,51 @@ async def test_repeated_events_are_counted(client: Client, namespace: str) -> No
     running.cancel()
     assert {meta.name(each) for each in found} == {meta.name(found[0])}
     assert (found[-1].reason, found[-1].source.component) == ("Odd", "tester")
+
+
+async def test_a_burst_of_events_arrives_whole(client: Client, namespace: str) -> None:
+    about = await client.create(config_map("a", namespace))
+    recorder = EventRecorder(client, "tester")
+    for number in range(1500):
+        recorder.event(about, "Normal", "Different", f"number {number}")
+        recorder.event(about, "Normal", "Same", "again")
+    running = asyncio.ensure_future(recorder.run())
+    informer = Informer(client, Event, namespace=namespace)
+    changed = asyncio.Event()
+    informer.on_change(lambda old, new: changed.set())
+    following = asyncio.ensure_future(informer.run())
+
+    def counts(reason: str) -> list[int]:
+        return [each.count or 1 for each in informer.list() if each.reason == reason]
+
+    async with asyncio.timeout(60):
+        while sum(counts("Different")) < 1500 or sum(counts("Same")) < 1500:
+            changed.clear()
+            await changed.wait()
+    for task in (running, following):
+        task.cancel()
+    assert (len(counts("Different")), len(counts("Same")), recorder.dropped) == (1500, 1, 0)
+
+
+async def test_an_event_outlives_the_api_server_s_absence(plane: ControlPlane, client: Client, namespace: str) -> None:
+    about = await client.create(config_map("a", namespace))
+    recorder = EventRecorder(client, "tester")
+    plane.kill("apiserver")
+    running = asyncio.ensure_future(recorder.run())
+    recorder.event(about, "Normal", "Late", "better than never")
+    await asyncio.to_thread(plane.start_apiserver)
+    async with asyncio.timeout(20):
+        async for _, event in client.watch(Event, namespace=namespace):
+            if event.reason == "Late":
+                break
+    running.cancel()
+    assert recorder.dropped == 0
+
+
+async def test_a_lost_event_is_counted(client: Client, namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "QUEUE_LIMIT", 1)
+    recorder = EventRecorder(client, "tester")
+    about = await client.create(config_map("a", namespace))
+    recorder.event(about, "Normal", "Kept", "waits")
+    recorder.event(about, "Normal", "Lost", "no room")
+    assert recorder.dropped == 1

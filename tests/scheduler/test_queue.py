@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from client.backoff import Backoff
 from scheduler import queue as module
 from scheduler.facts import PodFacts
 from scheduler.queue import SchedulingQueue
@@ -70,8 +71,7 @@ async def test_a_deleted_pod_never_comes_again() -> None:
 
 
 async def test_errors_back_off_longer_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BACKOFF_INITIAL_SECONDS", 0.02)
-    monkeypatch.setattr(module, "BACKOFF_MAX_SECONDS", 0.05)
+    monkeypatch.setattr(module, "BACKOFF", Backoff(0.02, 0.05, jitter=0))
     queue = SchedulingQueue()
     queue.add("p", A)
     loop = asyncio.get_running_loop()
