@@ -20,7 +20,7 @@ from client import rest
 from controllers import adoption, rollout, templates, writes
 from controllers import deployment_status as statuses
 from controllers.manager import Manager
-from controllers.replicaset import controller_uid
+from controllers.pod_control import controller_uid
 
 DEFAULT_HISTORY = 10
 

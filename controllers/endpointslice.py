@@ -11,7 +11,7 @@ from lightkube.resources.discovery_v1 import EndpointSlice
 from api import meta, selectors
 from controllers import endpoints, writes
 from controllers.manager import Manager
-from controllers.replicaset import all_or_first_error
+from controllers.pod_control import all_or_first_error
 
 
 class EndpointSliceController:

@@ -54,16 +54,16 @@ def limits(deployment: Deployment) -> Limits:
         return Limits(wanted, 0, wanted)
     strategy = deployment.spec.strategy if deployment.spec else None
     rolling = strategy.rollingUpdate if strategy else None
-    surge = _resolve(rolling.maxSurge if rolling else None, wanted, up=True)
-    unavailable = _resolve(rolling.maxUnavailable if rolling else None, wanted, up=False)
+    surge = resolve(rolling.maxSurge if rolling else None, wanted, default=DEFAULT_PERCENT, up=True)
+    unavailable = resolve(rolling.maxUnavailable if rolling else None, wanted, default=DEFAULT_PERCENT, up=False)
     if surge == 0 and unavailable == 0:
         unavailable = 1
     return Limits(wanted, surge, min(unavailable, wanted))
 
 
-def _resolve(value: int | str | None, total: int, *, up: bool) -> int:
-    """An absolute number, or a percentage of the wanted replicas."""
-    text = str(DEFAULT_PERCENT if value is None else value)
+def resolve(value: int | str | None, total: int, *, default: int | str, up: bool) -> int:
+    """An absolute number, or a percentage of the total."""
+    text = str(default if value is None else value)
     if not text.endswith("%"):
         return int(text)
     hundredths = int(text[:-1]) * total
