@@ -12,7 +12,8 @@ from lightkube.models.meta_v1 import StatusDetails
 from starlette.types import Scope
 
 from api.errors import Forbidden
-from apiserver.auth import Authenticator, Authorizer, User
+from apiserver.auth import Asked, Attributes, Authenticator, Authorizer, User
+from apiserver.auth.impersonation import impersonate
 from apiserver.request import RequestInfo
 
 
@@ -39,7 +40,7 @@ class Open:
 
 
 class AuthGuard:
-    """The real one."""
+    """The real one: who it is, whom it wants to act as, and whether that one may."""
 
     def __init__(self, authenticator: Authenticator, authorizer: Authorizer) -> None:
         self._authenticator = authenticator
@@ -47,22 +48,23 @@ class AuthGuard:
 
     def admit(self, scope: Scope, info: RequestInfo) -> User:
         user = self._authenticator.authenticate(scope)
+        user = impersonate(user, scope["headers"], self._authorizer)
         decision = self._authorizer.authorize(user, info)
         if not decision.allowed:
-            raise _forbidden(info, info.name, decision.reason)
+            raise forbidden(info, self._authorizer.refusal(user, info, decision))
         return user
 
     def created(self, user: User, info: RequestInfo, name: str) -> None:
-        decision = self._authorizer.authorize(user, info, created=name)
+        named = Asked(verb="create", group=info.group, resource=info.resource, namespace=info.namespace, name=name)
+        decision = self._authorizer.authorize(user, named)
         if not decision.allowed:
-            raise _forbidden(info, name, decision.reason)
+            raise forbidden(named, self._authorizer.refusal(user, named, decision))
 
 
-def _forbidden(info: RequestInfo, name: str, why: str) -> Forbidden:
-    if info.is_resource:
-        subresource = f"/{info.subresource}" if info.subresource else ""
-        error = Forbidden.of(qualified=info.qualified, name=name, why=why)
-        if not name:
-            error = Forbidden(f"{info.qualified}{subresource} is forbidden: {why}", details=error.details)
-        return error
-    return Forbidden(f"forbidden: {why}", details=StatusDetails())
+def forbidden(asked: Attributes, why: str) -> Forbidden:
+    """The 403 of a no."""
+    if not asked.is_resource:
+        return Forbidden(f"forbidden: {why}", details=StatusDetails())
+    qualified = f"{asked.resource}.{asked.group}" if asked.group else asked.resource
+    error = Forbidden.of(qualified=qualified, name=asked.name, why=why)
+    return error if asked.name else Forbidden(f"{qualified} is forbidden: {why}", details=error.details)

@@ -14,13 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from api import durations, process
-from apiserver import auth, boot, event_ttl, kubelet_client, server
+from apiserver import auth, boot, codec, event_ttl, kubelet_client, server
 from apiserver.app import Gateway, create_app
+from apiserver.auth import default_roles
 from apiserver.backend import Backend, Config
 from apiserver.facts import facts_of
 from apiserver.guard import AuthGuard, Guard, Open
-from apiserver.storage.base import Storage
-from apiserver.storage.cache import WatchCache
+from apiserver.storage.base import Record, Storage, resource_key
+from apiserver.storage.cache import Entry, WatchCache
 from apiserver.storage.memory import MemoryStorage
 
 log = logging.getLogger("apiserver")
@@ -152,7 +153,17 @@ def _guard(arguments: argparse.Namespace, backend: Backend) -> Guard:
     if backend.tokens is not None:
         known.append(backend.tokens)
     authenticator = auth.Authenticator(known, anonymous=arguments.anonymous_auth)
-    return AuthGuard(authenticator, auth.Authorizer(backend.cache))
+    roles, nodes = auth.Roles(), auth.NodeAuthorizer()
+    _preset(roles)
+    nodes.follow(backend.cache)
+    return AuthGuard(authenticator, auth.Authorizer(roles, nodes))
+
+
+def _preset(roles: auth.Roles) -> None:
+    """The default roles and bindings, until they are stored objects."""
+    for resource, namespace, obj in default_roles.objects():
+        key = resource_key(resource, namespace, obj.metadata.name)
+        roles.changed(None, Entry(Record(key, codec.encode_object(obj), 0), ({}, {})))
 
 
 async def _serve(arguments: argparse.Namespace, gateway: Gateway) -> None:

@@ -6,17 +6,22 @@ Kubernetes: k8s.io/apiserver/pkg/endpoints/request (RequestInfo) and handlers/ne
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl
 
 from api.errors import BadRequest, NotAcceptable
+from api.selectors import SelectorError, parse_field_selector
 from apiserver.codec import JSON, YAML, FieldValidation
 
 _VERBS = {"POST": "create", "GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _NAMESPACE_SUBRESOURCES = ("status", "finalize")
+_SELECTING = ("list", "watch", "deletecollection")
+_NO_FIELDS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -37,6 +42,8 @@ class RequestInfo:
     name: str = ""
     tail: tuple[str, ...] = ()
     """What follows the subresource in the path, as in pods/x/proxy/<tail>."""
+    fields: Mapping[str, str] = field(default_factory=lambda: _NO_FIELDS)
+    """What a list, watch or deletecollection is limited to by field selector; `metadata.name` is its `name` too."""
 
     @property
     def qualified(self) -> str:
@@ -63,6 +70,9 @@ class RequestInfo:
         info.verb = _VERBS.get(method, method.lower())
         if not info.name:
             info.verb = _collection_verb(info.verb, query)
+            if "fieldSelector" in query and info.verb in _SELECTING:
+                info.fields = _exact_fields(query["fieldSelector"])
+                info.name = info.fields.get("metadata.name", "")
         return info
 
     def _namespace_path(self, rest: list[str]) -> None:
@@ -83,6 +93,14 @@ def _collection_verb(verb: str, query: Mapping[str, str]) -> str:
     if verb == "get":
         return "watch" if truth(query.get("watch")) else "list"
     return "deletecollection" if verb == "delete" else verb
+
+
+def _exact_fields(text: str) -> dict[str, str]:
+    """The fields that must have one value. A selector that cannot be read limits nothing; the handler refuses it."""
+    with contextlib.suppress(SelectorError):
+        conditions = parse_field_selector(text).conditions
+        return {path: value for path, equal, value in conditions if equal}
+    return {}
 
 
 def truth(text: str | None) -> bool:

@@ -46,7 +46,7 @@ class ResourceApi:
         kind = by_plural(info.group, info.version, info.resource)
         if kind is None or (info.namespace and not kind.namespaced and info.resource != "namespaces"):
             raise NotFound.path()
-        if kind.namespaced and info.name and not info.namespace:
+        if kind.namespaced and info.name and not info.namespace and not info.fields:
             raise NotFound.path()
         store = self.stores[kind.qualified]
         if info.subresource:

@@ -24,8 +24,11 @@ For the boot: give uvicorn `http=TlsProtocol`, `ssl_cert_reqs=ssl.CERT_OPTIONAL`
 Both are plain functions of what the watch cache holds: no I/O, nothing to await.
 """
 
+from apiserver.auth.attributes import Asked, Attributes
 from apiserver.auth.authenticator import Authenticator
-from apiserver.auth.authorizer import Attributes, Authorizer, Decision
+from apiserver.auth.authorizer import Authorizer, Decision
+from apiserver.auth.node import NodeAuthorizer
+from apiserver.auth.rbac import Roles
 from apiserver.auth.service_accounts import ServiceAccountTokens
 from apiserver.auth.tls import TlsProtocol
 from apiserver.auth.tokens import BootstrapTokens, StaticTokens
@@ -33,11 +36,14 @@ from apiserver.auth.users import ANONYMOUS, User
 
 __all__ = [
     "ANONYMOUS",
+    "Asked",
     "Attributes",
     "Authenticator",
     "Authorizer",
     "BootstrapTokens",
     "Decision",
+    "NodeAuthorizer",
+    "Roles",
     "ServiceAccountTokens",
     "StaticTokens",
     "TlsProtocol",

@@ -32,13 +32,16 @@ class Authenticator:
 
     def _by_token(self, header: bytes) -> User:
         scheme, _, token = header.decode("latin-1").strip().partition(" ")
-        token = token.strip()
-        if scheme.lower() == "bearer" and token.isascii():
-            for known in self._tokens:
-                user = known(token)
-                if user is not None:
-                    return user
-        raise Unauthorized()
+        user = self.by_token(token.strip()) if scheme.lower() == "bearer" else None
+        if user is None:
+            raise Unauthorized()
+        return user
+
+    def by_token(self, token: str) -> User | None:
+        """Whose bearer token it is; None: nobody's."""
+        if not token.isascii():
+            return None
+        return next((user for known in self._tokens if (user := known(token)) is not None), None)
 
 
 def _authorization(headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:

@@ -1,122 +1,208 @@
-"""What a node may do: Kubernetes' Node authorizer and NodeRestriction, in essence.
+"""The node authorizer: what a kubelet may do, which depends on the pods bound to its node.
 
-A kubelet's credentials lie on a machine that runs other people's containers, so they are worth little elsewhere:
-- it reads what every kubelet and proxy needs (pods, nodes, services, endpoints),
-- it writes its own Node and its own Lease, the status of pods bound to it, and their final deletion,
-- it reads a Secret or ConfigMap only if a pod bound to it uses that one, and gets service account tokens only for the
-  accounts of such pods.
-https://kubernetes.io/docs/reference/access-authn-authz/node/
+A kubelet's credentials lie on a machine that runs other people's containers, so they are worth little elsewhere: of
+Secrets, ConfigMaps, claims and service account tokens it gets those that its own pods name; it sees its own pods, and
+writes its own Node, its own Lease and the status of its own pods. What such a write may say is for the admission
+plug-in NodeRestriction. https://kubernetes.io/docs/reference/access-authn-authz/node/
 
-Pure but for what `Pods` looks up in the watch cache.
+Interface: `NodeAuthorizer.follow(cache)`; `why_not(node, asked)` is None for a yes.
+
+Invariants
+- The graph (node -> what its pods name) follows the watch cache change by change; a question is a lookup.
+- Only a pod that is bound counts, and only until it is deleted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import msgspec
+from lightkube.models.rbac_v1 import RoleRef
 
+from apiserver.auth.attributes import Attributes
+from apiserver.auth.default_roles import NODE_RULES
+from apiserver.auth.rbac import Binding, Grants, Matcher
+from apiserver.auth.users import NODES
 from apiserver.storage.base import resource_key
-from apiserver.storage.cache import Entry
+from apiserver.storage.cache import Entry, Follower
 
 LEASE_NAMESPACE = "kube-node-lease"
-ROOT_CA_CONFIG_MAP = "kube-root-ca.crt"  # every pod with a service account token gets it
+MIRROR = "kubernetes.io/config.mirror"
 
-_READ = ("get", "list", "watch")
-_WRITE = ("create", "update", "patch", "delete")
-_EVERY_NODE_READS = (
-    "nodes",
-    "pods",
-    "services",
-    "endpointslices.discovery.k8s.io",
-    "namespaces",
-    "serviceaccounts",
-    "certificatesigningrequests.certificates.k8s.io",
-)
+Reference = tuple[str, str]
+"""(resource, name) in the pod's own namespace."""
 
 
-class Pods(Protocol):
+class Cache(Protocol):
     """The part of the watch cache that is needed here."""
 
     def get(self, key: str) -> Entry | None: ...
-    def list(self, resource: str, namespace: str = "") -> list[Entry]: ...
+    def follow(self, resource: str, follower: Follower) -> None: ...
 
 
-class Attributes(Protocol):
-    """See `authorizer.Attributes`."""
+class Graph:
+    """Which node's pods name what."""
 
-    verb: str
-    namespace: str
-    name: str
+    def __init__(self) -> None:
+        self._pods: dict[str, tuple[str, frozenset[Reference]]] = {}  # key of a bound pod -> its node, what it names
+        self._uses: Counter[tuple[str, str, str, str]] = Counter()  # (node, resource, namespace, name) -> pods
+
+    def uses(self, node: str, resource: str, namespace: str, name: str) -> bool:
+        return (node, resource, namespace, name) in self._uses
+
+    def node_of(self, pod: str) -> str | None:
+        """The node of a pod, given by its storage key; None for one that is not there or not bound."""
+        found = self._pods.get(pod)
+        return found[0] if found else None
+
+    def pod_changed(self, old: Entry | None, new: Entry | None) -> None:
+        """A follower of pods. What a bound pod names stays the same, so most changes are no news."""
+        node = new.fields.get("spec.nodeName", "") if new is not None else ""
+        entry = new or old
+        assert entry is not None
+        known = self._pods.get(entry.key)
+        grows = new is not None and b'"ephemeralContainers"' in new.value  # the one part of a pod that may
+        if old is not None and new is not None and known is not None and known[0] == node and not grows:
+            return
+        if known is not None:
+            self._count(known, entry.namespace, -1)
+            del self._pods[entry.key]
+        if new is not None and node:
+            pod = self._pods[entry.key] = (node, frozenset(references(msgspec.json.decode(new.value))))
+            self._count(pod, entry.namespace, 1)
+
+    def _count(self, pod: tuple[str, frozenset[Reference]], namespace: str, by: int) -> None:
+        node, names = pod
+        for resource, name in names:
+            key = (node, resource, namespace, name)
+            self._uses[key] += by
+            if self._uses[key] <= 0:
+                del self._uses[key]
 
 
-def why_not(node: str, resource: str, attributes: Attributes, name: str, pods: Pods) -> str:
-    """Why `node` may not do this; empty if it may. `resource` has its subresource; `name` is that of the object.
+class NodeAuthorizer:
+    """Decides about nodes; see the module."""
 
-    A create without a name, because its body was not read yet, is allowed for kinds the node may create.
-    """
-    verb, namespace = attributes.verb, attributes.namespace
-    if resource in _EVERY_NODE_READS and verb in _READ:
-        return ""
-    if resource == "events" and verb in ("create", "update", "patch"):
-        return ""
-    if resource == "certificatesigningrequests.certificates.k8s.io" and verb == "create":
-        return ""
-    if resource in ("nodes", "nodes/status"):
-        return _own(node, name, verb, "node")
-    if resource == "leases.coordination.k8s.io" and verb in ("get", *_WRITE):
-        return _own(node, name, verb, "lease") if namespace == LEASE_NAMESPACE else f"only in {LEASE_NAMESPACE}"
-    if (resource == "pods/status" and verb in ("update", "patch")) or (resource == "pods" and verb == "delete"):
-        pod = pods.get(resource_key("pods", namespace, name))
-        if pod is None or pod.fields.get("spec.nodeName") == node:  # one that is gone is told so by 404
+    def __init__(self) -> None:
+        self.graph = Graph()
+        self._lookup: Callable[[str], Entry | None] = lambda key: None
+        self._rules = Grants()
+        role = Binding("system:node", "", RoleRef("ClusterRole", "system:node"))
+        self._rules.add(role, f'Group "{NODES}"', [Matcher(rule) for rule in NODE_RULES])
+        self._special: dict[tuple[str, str], Callable[[str, Attributes], str | None]] = {
+            ("", "secrets"): self._related,
+            ("", "configmaps"): self._related,
+            ("", "persistentvolumeclaims"): self._related,
+            ("", "serviceaccounts"): self._related,
+            ("", "persistentvolumes"): self._volume,
+            ("", "pods"): self._pod,
+            ("", "nodes"): _own_node,
+            ("coordination.k8s.io", "leases"): _own_lease,
+            ("storage.k8s.io", "csinodes"): _own_node,
+        }
+
+    def follow(self, cache: Cache) -> None:
+        self._lookup = cache.get
+        cache.follow("pods", self.graph.pod_changed)
+
+    def why_not(self, node: str, asked: Attributes) -> str | None:
+        """Why a node may not do this, in Kubernetes' words; None: it may."""
+        if not self._rules.allows(asked):
             return ""
-        return "the pod is not bound to this node"
-    if resource in ("secrets", "configmaps") and verb == "get":
-        return _used(node, resource, namespace, name, pods)
-    if resource == "serviceaccounts/token" and verb == "create":
-        return _used(node, resource, namespace, name, pods)
-    return "nodes may not do this"
+        decide = self._special.get((asked.group, asked.resource))
+        return decide(node, asked) if decide else None
+
+    def _related(self, node: str, asked: Attributes) -> str | None:
+        if not asked.name:
+            return "No Object name found"
+        if self.graph.uses(node, asked.resource, asked.namespace, asked.name):
+            return None
+        return f"no relationship found between node '{node}' and this object"
+
+    def _volume(self, node: str, asked: Attributes) -> str | None:
+        """The volume of a claim that one of the node's pods names."""
+        entry = self._lookup(resource_key("persistentvolumes", "", asked.name))
+        spec = msgspec.json.decode(entry.value).get("spec", {}) if entry else {}
+        claim = spec.get("claimRef") or {}
+        where = claim.get("namespace", ""), claim.get("name", "")
+        if self.graph.uses(node, "persistentvolumeclaims", *where):
+            return None
+        return f"no relationship found between node '{node}' and this object"
+
+    def _pod(self, node: str, asked: Attributes) -> str | None:
+        if asked.verb in ("list", "watch"):
+            if asked.fields.get("spec.nodeName") == node:
+                return None
+            return "can only list/watch pods with spec.nodeName field selector"
+        if asked.verb == "create" and not asked.subresource:
+            return None  # of a mirror pod; NodeRestriction looks at it
+        key = resource_key("pods", asked.namespace, asked.name)
+        if self.graph.node_of(key) == node or self._lookup(key) is None:  # one that is gone is told so by 404
+            return None
+        return f"node '{node}' can only {asked.verb} pods with spec.nodeName set to itself"
 
 
-def _own(node: str, name: str, verb: str, what: str) -> str:
-    if verb not in ("get", *_WRITE):
-        return f"a node may not {verb} {what}s"
-    return "" if name == node or (verb == "create" and not name) else f"not the {what} of this node"
+def _own_node(node: str, asked: Attributes) -> str | None:
+    if asked.name == node or (asked.verb == "create" and not asked.name):
+        return None
+    return f"node '{node}' cannot {asked.verb} other nodes, only its own Node object"
 
 
-def _used(node: str, resource: str, namespace: str, name: str, pods: Pods) -> str:
-    if resource == "configmaps" and name == ROOT_CA_CONFIG_MAP:
-        return ""
-    for entry in pods.list("pods", namespace):
-        if entry.fields.get("spec.nodeName") == node and name in references(entry.value)[resource]:
-            return ""
-    return "no pod bound to this node uses it"
+def _own_lease(node: str, asked: Attributes) -> str | None:
+    if asked.namespace != LEASE_NAMESPACE:
+        return f'can only access leases in the "{LEASE_NAMESPACE}" system namespace'
+    if asked.name == node or (asked.verb == "create" and not asked.name):
+        return None
+    return "can only access node lease with the same name as the requesting node"
 
 
-def references(pod: bytes) -> dict[str, set[str]]:
-    """Names of the Secrets, ConfigMaps and service account (tokens) that a pod uses."""
-    spec = msgspec.json.decode(pod).get("spec") or {}
-    containers = [*spec.get("containers", ()), *spec.get("initContainers", ())]
-    volumes = [source for volume in spec.get("volumes", ()) for source in _sources(volume)]
+# --- what a pod names -------------------------------------------------------------------------------------------------
+
+
+def references(pod: dict[str, Any]) -> set[Reference]:
+    """The Secrets, ConfigMaps, claims and the service account that a pod uses. Pure."""
+    spec = pod.get("spec") or {}
+    kinds = ("containers", "initContainers", "ephemeralContainers")
+    containers = [each for kind in kinds for each in spec.get(kind) or ()]
+    volumes = [source for volume in spec.get("volumes") or () for source in _sources(volume)]
     env = [item.get("valueFrom") or {} for container in containers for item in container.get("env") or ()]
     env_from = [item for container in containers for item in container.get("envFrom") or ()]
-    secrets = [
-        *_names(spec.get("imagePullSecrets") or (), "name"),
-        *_names(_members(volumes, "secret"), "secretName", "name"),
-        *_names([*_members(env, "secretKeyRef"), *_members(env_from, "secretRef")], "name"),
-    ]
-    config_maps = [
-        *_names(_members(volumes, "configMap"), "name"),
-        *_names([*_members(env, "configMapKeyRef"), *_members(env_from, "configMapRef")], "name"),
-    ]
-    accounts = {spec.get("serviceAccountName") or "default"}
-    return {"secrets": {*secrets}, "configmaps": {*config_maps}, "serviceaccounts/token": accounts}
+    mirror = MIRROR in ((pod.get("metadata") or {}).get("annotations") or {})
+    account = spec.get("serviceAccountName") or spec.get("serviceAccount") or ("" if mirror else "default")
+    found = {
+        "secrets": [
+            *_names(spec.get("imagePullSecrets") or (), "name"),
+            *_names(_members(volumes, "secret"), "secretName", "name"),
+            *_names([*_members(env, "secretKeyRef"), *_members(env_from, "secretRef")], "name"),
+            *_driver_secrets(volumes),
+        ],
+        "configmaps": [
+            *_names(_members(volumes, "configMap"), "name"),
+            *_names([*_members(env, "configMapKeyRef"), *_members(env_from, "configMapRef")], "name"),
+        ],
+        "persistentvolumeclaims": [
+            *_names(_members(volumes, "persistentVolumeClaim"), "claimName"),
+            *(f"{pod['metadata'].get('name')}-{each['name']}" for each in volumes if "ephemeral" in each),
+        ],
+        "serviceaccounts": [account] if account else [],
+    }
+    return {(resource, name) for resource, names in found.items() for name in names}
 
 
 def _sources(volume: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield volume
     yield from (volume.get("projected") or {}).get("sources") or ()
+
+
+def _driver_secrets(volumes: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Drivers of other systems name a Secret in one of two ways."""
+    for volume in volumes:
+        for source in volume.values():
+            if isinstance(source, dict):
+                for member in ("secretRef", "nodePublishSecretRef"):
+                    yield from _names([source.get(member) or {}], "name")
 
 
 def _members(items: Iterable[dict[str, Any]], member: str) -> list[dict[str, Any]]:

@@ -1,10 +1,12 @@
 """Service account tokens: JWTs that the API server signs for pods and recognises when they come back.
 
-Interface: `ServiceAccountTokens` is a token authenticator, and `issue` makes tokens (the TokenRequest API).
+Interface: `ServiceAccountTokens` is a token authenticator, `issue` makes tokens (the TokenRequest API), `review` looks
+at one that was made for others (the TokenReview API).
 https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/
 
 Invariants
-- A token is good only while its ServiceAccount, and the pod it is bound to, exist with the same uid.
+- A token is good only while its ServiceAccount, and the Pod, Secret or Node it is bound to, exist with the same uid.
+- A token for another audience is nobody here.
 - A signature is checked once per token; expiry and existence each time.
 """
 
@@ -14,6 +16,7 @@ import base64
 import contextlib
 import hashlib
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,7 +30,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.x509 import load_pem_x509_certificate
 
-from apiserver.auth.users import SERVICE_ACCOUNT_PREFIX, SERVICE_ACCOUNTS, Lookup, User, authenticated
+from apiserver.auth.users import SERVICE_ACCOUNT_PREFIX, Lookup, User, authenticated, service_account_groups
 from apiserver.storage.base import resource_key
 
 PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey
@@ -35,6 +38,9 @@ PublicKey = RSAPublicKey | EllipticCurvePublicKey
 
 REMEMBERED_TOKENS = 4096  # signatures found good
 CLAIM = "kubernetes.io"
+BOUND = {"Pod": "pods", "Secret": "secrets", "Node": "nodes"}
+"""What a token may be bound to: kind -> resource. Its claim is the kind in lower case."""
+EXTRA = "authentication.kubernetes.io/"
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 
 
@@ -51,10 +57,11 @@ _decoder = msgspec.json.Decoder(_Object)
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An object by name and uid."""
+    """An object by name and uid, and by kind where that is not plain."""
 
     name: str
     uid: str
+    kind: str = ""
 
 
 class ServiceAccountTokens:
@@ -72,7 +79,7 @@ class ServiceAccountTokens:
     ) -> None:
         self._lookup = lookup
         self._issuer = issuer
-        self._audiences = [*audiences] or [issuer]
+        self.audiences = [*audiences] or [issuer]
         self._signing_key = signing_key
         self._now = now
         keys = [*public_keys, *([signing_key.public_key()] if signing_key else [])]
@@ -95,9 +102,10 @@ class ServiceAccountTokens:
         *,
         seconds: int = 3600,
         audiences: Sequence[str] = (),
-        pod: Reference | None = None,
+        bound: Reference | None = None,
+        node: Reference | None = None,
     ) -> tuple[str, datetime]:
-        """A token and its expiry. Raises ValueError without a signing key."""
+        """A token and its expiry; `node` is where its pod runs. Raises ValueError without a signing key."""
         if self._signing_key is None:
             raise ValueError("no service account signing key")
         now = int(self._now())
@@ -105,12 +113,14 @@ class ServiceAccountTokens:
             "namespace": namespace,
             "serviceaccount": {"name": account.name, "uid": account.uid},
         }
-        if pod is not None:
-            binding["pod"] = {"name": pod.name, "uid": pod.uid}
+        for kind, reference in ((bound.kind if bound else "", bound), ("Node", node)):
+            if reference is not None:
+                binding[kind.lower()] = {"name": reference.name, "uid": reference.uid}
         claims = {
             "iss": self._issuer,
             "sub": f"{SERVICE_ACCOUNT_PREFIX}{namespace}:{account.name}",
-            "aud": [*audiences] or self._audiences,
+            "aud": [*audiences] or self.audiences,
+            "jti": str(uuid.uuid4()),
             "iat": now,
             "nbf": now,
             "exp": now + seconds,
@@ -121,6 +131,11 @@ class ServiceAccountTokens:
         return token, datetime.fromtimestamp(now + seconds, UTC)
 
     def __call__(self, token: str) -> User | None:
+        found = self.review(token, self.audiences)
+        return found[0] if found else None
+
+    def review(self, token: str, audiences: Sequence[str]) -> tuple[User, list[str]] | None:
+        """Whose token it is, and which of `audiences` it is for; None: not ours, not good, or for none of them."""
         if token.count(".") != 2:
             return None
         digest = hashlib.sha256(token.encode()).digest()
@@ -132,7 +147,10 @@ class ServiceAccountTokens:
             if len(self._good) >= REMEMBERED_TOKENS:
                 self._good.clear()
             self._good[digest] = claims
-        return self._user(claims)
+        made_for = claims["aud"] if isinstance(claims.get("aud"), list) else [claims.get("aud")]
+        matching = [each for each in audiences if each in made_for]
+        user = self._user(claims) if matching else None
+        return (user, matching) if user else None
 
     def _verified(self, token: str) -> dict[str, Any] | None:
         try:
@@ -146,10 +164,11 @@ class ServiceAccountTokens:
         return None
 
     def _decode(self, token: str, key: PublicKey) -> dict[str, Any]:
-        # Times are checked in `_user`, against our own clock and on every use.
-        options: Any = {"require": ["exp", "iat", "sub"], "verify_exp": False, "verify_nbf": False, "verify_iat": False}
+        # Times are checked in `_user`, against our own clock and on every use; the audience in `review`.
+        unchecked = ("verify_exp", "verify_nbf", "verify_iat", "verify_aud")
+        options: Any = {"require": ["exp", "iat", "sub", "aud"], **dict.fromkeys(unchecked, False)}
         claims: dict[str, Any] = jwt.decode(
-            token, key, algorithms=[algorithm(key)], audience=self._audiences, issuer=self._issuer, options=options
+            token, key, algorithms=[algorithm(key)], issuer=self._issuer, options=options
         )
         return claims
 
@@ -157,22 +176,32 @@ class ServiceAccountTokens:
         try:
             binding = claims[CLAIM]
             namespace, account = binding["namespace"], binding["serviceaccount"]
-            name, uid, pod = account["name"], account["uid"], binding.get("pod")
+            name, uid = account["name"], account["uid"]
             if not claims.get("nbf", 0) <= self._now() < claims["exp"]:
                 return None
             if claims["sub"] != f"{SERVICE_ACCOUNT_PREFIX}{namespace}:{name}":
                 return None
-            if not self._exists("serviceaccounts", namespace, account) or (
-                pod is not None and not self._exists("pods", namespace, pod)
-            ):
+            if not self._exists("serviceaccounts", namespace, account) or not self._holds(binding, namespace):
                 return None
+            extra = {
+                f"{EXTRA}{kind}-{part}": (str(binding[kind][part]),)
+                for kind in ("pod", "node")
+                if kind in binding
+                for part in ("name", "uid")
+            }
         except (KeyError, TypeError, AttributeError):
             return None
-        extra = {}
-        if pod is not None:
-            extra = {f"authentication.kubernetes.io/pod-{part}": (str(pod[part]),) for part in ("name", "uid")}
-        groups = (SERVICE_ACCOUNTS, f"{SERVICE_ACCOUNTS}:{namespace}")
-        return authenticated(claims["sub"], groups, uid=uid, extra=extra)
+        if "jti" in claims:
+            extra[f"{EXTRA}credential-id"] = (f"JTI={claims['jti']}",)
+        return authenticated(claims["sub"], service_account_groups(claims["sub"]), uid=uid, extra=extra)
+
+    def _holds(self, binding: dict[str, Any], namespace: str) -> bool:
+        """Whether what the token is bound to is still there. The node of a bound pod is only told, it goes with it."""
+        return all(
+            self._exists(resource, "" if kind == "Node" else namespace, binding[kind.lower()])
+            for kind, resource in BOUND.items()
+            if kind.lower() in binding and not (kind == "Node" and "pod" in binding)
+        )
 
     def _exists(self, resource: str, namespace: str, reference: dict[str, str]) -> bool:
         entry = self._lookup(resource_key(resource, namespace, reference["name"]))

@@ -38,18 +38,18 @@ class User:
             return self.name.removeprefix(NODE_PREFIX)
         return ""
 
-    @property
-    def service_account_namespace(self) -> str:
-        if self.name.startswith(SERVICE_ACCOUNT_PREFIX) and SERVICE_ACCOUNTS in self.groups:
-            return self.name.removeprefix(SERVICE_ACCOUNT_PREFIX).partition(":")[0]
-        return ""
-
 
 def authenticated(
     name: str, groups: tuple[str, ...] = (), *, uid: str = "", extra: Mapping[str, tuple[str, ...]] | None = None
 ) -> User:
     """A user with the group everyone known is in."""
     return User(name, (*groups, AUTHENTICATED), uid, extra or {})
+
+
+def service_account_groups(name: str) -> tuple[str, ...]:
+    """The groups of the service account that is this user."""
+    namespace = name.removeprefix(SERVICE_ACCOUNT_PREFIX).partition(":")[0]
+    return SERVICE_ACCOUNTS, f"{SERVICE_ACCOUNTS}:{namespace}"
 
 
 ANONYMOUS = User("system:anonymous", (UNAUTHENTICATED,))

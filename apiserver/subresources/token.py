@@ -1,4 +1,4 @@
-"""`serviceaccounts/token`: a signed token for a service account, optionally bound to a pod (TokenRequest API)."""
+"""`serviceaccounts/token`: a signed token for a service account, optionally bound to an object (TokenRequest API)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from lightkube.models.authentication_v1 import TokenRequest, TokenRequestSpec, TokenRequestStatus
 from lightkube.models.meta_v1 import ObjectMeta
 
-from api.errors import BadRequest, Conflict, FieldError, Invalid, NotFound, invalid
+from api.errors import BadRequest, Conflict, FieldError, Forbidden, Invalid, NotFound, invalid
 from apiserver import codec
-from apiserver.auth.service_accounts import Reference
+from apiserver.admission import node_restriction
+from apiserver.auth.service_accounts import BOUND, Reference
 from apiserver.request import Request
 from apiserver.responses import Response
 from apiserver.store import ObjectStore
@@ -30,7 +31,11 @@ async def create(api: ResourceApi, store: ObjectStore, request: Request) -> Resp
     name, namespace = request.info.name, request.info.namespace
     seconds = _checked_seconds(spec, name)
     account = store.decode(await api.read(store, request))
-    pod = await _bound_pod(api, spec.boundObjectRef, namespace)
+    bound, obj = await _bound(api, request, spec)
+    if request.user.node:
+        why = node_restriction.token_complaint(request.user.node, spec, obj, seconds=seconds)
+        if why:
+            raise Forbidden.of(qualified="serviceaccounts", name=name, why=why)
     tokens = api.backend.tokens
     if tokens is None:
         raise NotFound.path()
@@ -40,7 +45,8 @@ async def create(api: ResourceApi, store: ObjectStore, request: Request) -> Resp
             Reference(name, account.metadata.uid),
             seconds=seconds,
             audiences=spec.audiences or (),
-            pod=pod,
+            bound=bound,
+            node=await _node_of(api, obj) if bound and bound.kind == "Pod" else None,
         )
     except ValueError:
         raise NotFound.path() from None
@@ -48,6 +54,12 @@ async def create(api: ResourceApi, store: ObjectStore, request: Request) -> Resp
     spec.expirationSeconds = seconds
     wanted.status = TokenRequestStatus(token=token, expirationTimestamp=expiry)
     return Response(codec.encode_object(wanted), 201).warn(decoded.warnings)
+
+
+async def _node_of(api: ResourceApi, pod: Any) -> Reference | None:
+    """Where the pod runs, for the token to tell."""
+    record = await api.backend.find("nodes", "", pod.spec.nodeName) if pod.spec.nodeName else None
+    return Reference(pod.spec.nodeName, api.stores["nodes"].decode(record.value).metadata.uid) if record else None
 
 
 def _checked_seconds(spec: TokenRequestSpec, name: str) -> int:
@@ -62,17 +74,29 @@ def _checked_seconds(spec: TokenRequestSpec, name: str) -> int:
     return seconds
 
 
-async def _bound_pod(api: ResourceApi, bound: Any, namespace: str) -> Reference | None:
-    if bound is None:
-        return None
-    if bound.kind != "Pod":
-        raise BadRequest(f"cannot bind token to object of type {bound.kind}")
-    store = api.stores["pods"]
-    record = await api.backend.find("pods", namespace, bound.name or "")
+async def _bound(api: ResourceApi, request: Request, spec: TokenRequestSpec) -> tuple[Reference | None, Any]:
+    """What the token is to be bound to, and that object. Raises BadRequest, NotFound, Conflict."""
+    wanted, name = spec.boundObjectRef, request.info.name
+    if wanted is None:
+        return None, None
+    kind, called = wanted.kind or "", wanted.name or ""
+    if kind not in BOUND or wanted.apiVersion not in (None, "", "v1"):
+        what = f"{wanted.apiVersion or 'v1'}, Kind={kind}"
+        raise BadRequest(f'cannot bind token for serviceaccount "{name}" to object of type "{what}"')
+    store = api.stores[BOUND[kind]]
+    record = await api.backend.find(BOUND[kind], request.info.namespace if store.kind.namespaced else "", called)
     if record is None:
-        raise store.not_found(bound.name or "")
-    uid = store.decode(record.value).metadata.uid
-    if bound.uid and bound.uid != uid:
-        why = f"the UID in the bound object reference ({bound.uid}) does not match the UID in record ({uid})"
-        raise Conflict.of(qualified="pods", name=bound.name or "", why=why)
-    return Reference(bound.name, uid)
+        raise store.not_found(called)
+    obj = store.decode(record.value)
+    uid = obj.metadata.uid
+    if wanted.uid and wanted.uid != uid:
+        why = (
+            f"the UID in the bound object reference ({wanted.uid}) does not match the UID in record. The object might "
+            "have been deleted and then recreated"
+        )
+        raise Conflict.of(qualified=BOUND[kind], name=called, why=why)
+    if kind == "Pod" and obj.spec.serviceAccountName != name:
+        raise BadRequest(
+            f'cannot bind token for serviceaccount "{name}" to pod running with different serviceaccount name.'
+        )
+    return Reference(called, uid, kind), obj

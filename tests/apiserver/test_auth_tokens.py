@@ -122,13 +122,18 @@ def signing_key(request: pytest.FixtureRequest) -> Any:
     return rsa.generate_private_key(65537, 2048) if request.param == "rsa" else ec.generate_private_key(ec.SECP256R1())
 
 
+POD, SECRET, NODE = Reference("web-1", "p1", "Pod"), Reference("s", "s1", "Secret"), Reference("n1", "n1", "Node")
+
+
 class ServiceAccounts:
-    """A token authenticator with a clock, an account and a pod."""
+    """A token authenticator with a clock, an account, and what tokens may be bound to."""
 
     def __init__(self, key: Any) -> None:
         self.objects = Objects()
         self.objects.put("/serviceaccounts/default/web", {"metadata": {"uid": "u1"}})
         self.objects.put("/pods/default/web-1", {"metadata": {"uid": "p1"}})
+        self.objects.put("/secrets/default/s", {"metadata": {"uid": "s1"}})
+        self.objects.put("/nodes/n1", {"metadata": {"uid": "n1"}})
         self.time = 1_000_000.0
         self.tokens = ServiceAccountTokens(
             self.objects.get, issuer="https://minik", public_keys=[], signing_key=key, now=lambda: self.time
@@ -140,7 +145,7 @@ class ServiceAccounts:
 
 def test_a_service_account_token_comes_back_as_its_account(signing_key: Any) -> None:
     accounts = ServiceAccounts(signing_key)
-    token, expires = accounts.tokens.issue("default", Reference("web", "u1"), seconds=600, pod=Reference("web-1", "p1"))
+    token, expires = accounts.tokens.issue("default", Reference("web", "u1"), seconds=600, bound=POD)
     assert expires.timestamp() == 1_000_600
     for _ in range(2):  # the second time from memory
         user = accounts.tokens(token)
@@ -156,7 +161,7 @@ def test_a_service_account_token_comes_back_as_its_account(signing_key: Any) -> 
 
 def test_a_service_account_token_ends(signing_key: Any) -> None:
     accounts = ServiceAccounts(signing_key)
-    token = accounts.issue(seconds=600, pod=Reference("web-1", "p1"))
+    token = accounts.issue(seconds=600, bound=POD)
     assert accounts.tokens(token) is not None
     accounts.time += 600
     assert accounts.tokens(token) is None
@@ -167,6 +172,35 @@ def test_a_service_account_token_ends(signing_key: Any) -> None:
     assert accounts.tokens(token) is not None
     del accounts.objects["/serviceaccounts/default/web"]
     assert accounts.tokens(token) is None
+
+
+@pytest.mark.parametrize(
+    ("bound", "key"), [(POD, "/pods/default/web-1"), (SECRET, "/secrets/default/s"), (NODE, "/nodes/n1")]
+)
+def test_a_token_goes_with_what_it_is_bound_to(bound: Reference, key: str, signing_key: Any) -> None:
+    accounts = ServiceAccounts(signing_key)
+    token = accounts.issue(bound=bound)
+    assert accounts.tokens(token) is not None
+    accounts.objects.put(key, {"metadata": {"uid": "made anew"}})
+    assert accounts.tokens(token) is None
+    del accounts.objects[key]
+    assert accounts.tokens(token) is None
+
+
+def test_a_pods_token_tells_its_node(signing_key: Any) -> None:
+    accounts = ServiceAccounts(signing_key)
+    user = accounts.tokens(accounts.issue(bound=POD, node=NODE))
+    assert user is not None and user.extra["authentication.kubernetes.io/node-name"] == ("n1",)
+
+
+def test_a_review_tells_for_whom_a_token_was_made(signing_key: Any) -> None:
+    accounts = ServiceAccounts(signing_key)
+    token = accounts.issue(audiences=["vault", "other"])
+    found = accounts.tokens.review(token, ["vault", "third"])
+    assert found is not None and found[0].name == "system:serviceaccount:default:web" and found[1] == ["vault"]
+    assert accounts.tokens.review(token, ["third"]) is None
+    assert accounts.tokens.review(token, []) is None
+    assert accounts.tokens(token) is None, "a remembered signature is no remembered audience"
 
 
 def test_a_token_for_another_audience_or_issuer_or_key_is_nobody(signing_key: Any) -> None:
