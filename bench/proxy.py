@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import ctypes
 import itertools
 import os
 import statistics
@@ -28,13 +27,13 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
+from linux import namespaces
+from linux.nft import Table, merge
 from proxy.dns import DnsServer, Upstream
-from proxy.nft import Nft
 from proxy.records import View, Zone
-from proxy.rules import NodeFacts, base_rules, merge, service_rules
+from proxy.rules import TABLE, NodeFacts, base_rules, service_rules
 
 FACTS = NodeFacts(name="node-1", cluster_cidr="10.244.0.0/16", service_cidr="10.96.0.0/16", dns_ip="10.96.0.10")
-CLONE_NEWNET = 0x40000000
 
 
 def service(number: int) -> Service:
@@ -66,13 +65,13 @@ def endpoint_slice(number: int, count: int) -> EndpointSlice:
 
 
 async def measure(*, services: int, endpoints: int, changes: int) -> None:
-    nft = Nft()
+    table = Table(TABLE)
     timings: dict[str, list[float]] = {}
 
     async def timed(what: str, parts: list) -> None:
         began = time.perf_counter()
         wanted = merge([base_rules(FACTS), *parts])
-        await nft.apply(wanted)
+        table.apply(wanted)
         timings.setdefault(what, []).append((time.perf_counter() - began) * 1000)
 
     began = time.perf_counter()
@@ -85,7 +84,7 @@ async def measure(*, services: int, endpoints: int, changes: int) -> None:
         parts[number] = service_rules(service(number), [endpoint_slice(number, endpoints - 1 - change % 2)], FACTS)
         await timed("one endpoint changed, applied", parts)
     await timed("nothing changed", parts)
-    nft = Nft()
+    table = Table(TABLE)
     await timed("replacing all, as after a restart", parts)
     print(f"{services} services of {endpoints} endpoints, with node ports, {os.cpu_count()} cores")
     for what, values in timings.items():
@@ -152,9 +151,7 @@ def main() -> None:
     name = f"minik-bench-{os.getpid()}"
     subprocess.run(["ip", "netns", "add", name], check=True)
     try:
-        with open(f"/run/netns/{name}") as handle:
-            if ctypes.CDLL(None, use_errno=True).setns(handle.fileno(), CLONE_NEWNET):
-                raise OSError(ctypes.get_errno(), "setns")
+        namespaces.enter(f"/run/netns/{name}")
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         asyncio.run(measure(services=options.services, endpoints=options.endpoints, changes=options.changes))
         asyncio.run(measure_dns(services=options.services, seconds=2.0))

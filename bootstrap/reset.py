@@ -20,10 +20,11 @@ from bootstrap import preflight, supervisor
 from bootstrap.commands import ControlPlane, Node
 from bootstrap.errors import BootstrapError
 from bootstrap.options import DATA_DIR
+from linux import netlink, nft
 
 POD_LABEL = "io.kubernetes.pod.uid"
 NODE_LINKS = ("minik0", "minik.vxlan", "minik-svc")
-NFT_TABLES = ("minik-proxy", "minik-pods")
+NFT_TABLES = ("ip minik-proxy", "ip minik-pods")
 ENGINE_TIMEOUT = 60.0  # seconds; removing a container that runs takes a while
 
 
@@ -86,7 +87,9 @@ def _remove_containers(docker_host: str) -> None:
 
 
 def _remove_network() -> None:
-    for link in NODE_LINKS:
-        subprocess.run(["ip", "link", "delete", link], capture_output=True)
+    with netlink.kernel() as kernel:
+        for link in NODE_LINKS:
+            netlink.delete(kernel, link)
     for table in NFT_TABLES:
-        subprocess.run(["nft", "delete", "table", "ip", table], capture_output=True)
+        with contextlib.suppress(nft.NftError):  # without nft there is no table either
+            nft.remove(table)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from client.config import Client
 from client.events import EventRecorder
 from kubelet.images import Images
-from kubelet.network import PodNetwork
+from kubelet.network.pod_network import PodNetwork
 from kubelet.objects import Objects
 from kubelet.pods.container_spec import ClusterDns
 from kubelet.pods.handlers import Handlers

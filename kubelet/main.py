@@ -26,10 +26,10 @@ from kubelet import machine, server, source
 from kubelet.host import Host
 from kubelet.images import Images
 from kubelet.kubelet import Kubelet
-from kubelet.network import PodNetwork
+from kubelet.network.overlay import Overlay
+from kubelet.network.pod_network import PodNetwork
 from kubelet.node import Health, NodeAgent, Settings, allocatable
 from kubelet.objects import Objects
-from kubelet.overlay import Overlay
 from kubelet.pods.container_spec import ClusterDns
 from kubelet.pods.handlers import Handlers
 from kubelet.runtime.base import Runtime, RuntimeFailure

@@ -7,7 +7,6 @@ and a Docker engine needs the real one.)
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +16,9 @@ from pyroute2 import netns
 
 from lab.errors import LabError
 from lab.tasks import spawn
+from linux import namespaces
 
 DIRECTORY = Path("/run/netns")
-_CLONE_NEWNET = 0x40000000
 
 T = TypeVar("T")
 
@@ -73,13 +72,9 @@ def call(name: str, function: Callable[[], T]) -> T:
 
 
 def _enter(name: str) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
     try:
-        handle = os.open(path(name), os.O_RDONLY | os.O_CLOEXEC)
+        namespaces.enter(path(name))
     except FileNotFoundError:
         raise LabError(f"there is no network namespace {name}") from None
-    try:
-        if libc.setns(handle, _CLONE_NEWNET) != 0:
-            raise LabError(f"cannot enter network namespace {name}: {os.strerror(ctypes.get_errno())}")
-    finally:
-        os.close(handle)
+    except OSError as error:
+        raise LabError(str(error)) from error

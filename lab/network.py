@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -26,6 +24,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from bootstrap.options import POD_CIDR, SERVICE_CIDR
 from lab import netns
 from lab.errors import LabError
+from linux import modules, sysctl
 
 BRIDGE = "switch"
 HOST_LINK = "eth0"
@@ -33,12 +32,12 @@ UPLINK = "uplink"
 UNREACHABLE_METRIC = 4_000_000
 MODULES = ("veth", "bridge", "br_netfilter", "vxlan", "overlay", "nf_tables")
 SWITCH_SYSCTLS = {
-    "bridge/bridge-nf-call-iptables": "0",
-    "bridge/bridge-nf-call-ip6tables": "0",
-    "bridge/bridge-nf-call-arptables": "0",
-    "ipv6/conf/all/disable_ipv6": "1",
+    "net/bridge/bridge-nf-call-iptables": "0",
+    "net/bridge/bridge-nf-call-ip6tables": "0",
+    "net/bridge/bridge-nf-call-arptables": "0",
+    "net/ipv6/conf/all/disable_ipv6": "1",
 }
-HOST_SYSCTLS = {"ipv6/conf/all/disable_ipv6": "1", "ipv4/ip_forward": "1"}
+HOST_SYSCTLS = {"net/ipv6/conf/all/disable_ipv6": "1", "net/ipv4/ip_forward": "1"}
 
 
 def switch_name(lab: str) -> str:
@@ -50,9 +49,8 @@ def root_link(lab: str) -> str:
 
 
 def load_modules() -> None:
-    """Load what may not be built in. Failure is not final: where it is built in, modprobe has nothing to load."""
-    with contextlib.suppress(FileNotFoundError):
-        subprocess.run(["modprobe", "--all", "--quiet", *MODULES], capture_output=True)
+    """Load what may not be built in."""
+    modules.load(*MODULES)
 
 
 def create_switch(lab: str, subnet: ipaddress.IPv4Network) -> None:
@@ -95,7 +93,7 @@ def plug(lab: str, port: str, namespace: str, address: str) -> None:
             _address(ip, index, address)
             for each in (1, index):  # 1 is lo
                 ip.link("set", index=each, state="up")
-        _write_sysctls(HOST_SYSCTLS)
+        sysctl.write_if_there(HOST_SYSCTLS)
 
     netns.call(namespace, host_side)
     netns.call(switch_name(lab), lambda: _attach(port))
@@ -139,7 +137,7 @@ def _make_bridge() -> None:
         if not ip.link_lookup(ifname=BRIDGE):
             ip.link("add", ifname=BRIDGE, kind="bridge", br_forward_delay=0)
         ip.link("set", index=ip.link_lookup(ifname=BRIDGE)[0], state="up")
-    _write_sysctls(SWITCH_SYSCTLS)
+    sysctl.write_if_there(SWITCH_SYSCTLS)
 
 
 def _cable(ip: IPRoute, *, here: str, switch: str, port: str) -> None:
@@ -171,10 +169,3 @@ def _check_subnet(ip: IPRoute, subnet: ipaddress.IPv4Network) -> None:
         destination, length = route.get("dst"), route["dst_len"]
         if destination and length and subnet.overlaps(ipaddress.ip_network(f"{destination}/{length}", strict=False)):
             raise LabError(f"this machine already has a route for {destination}/{length}; use another --subnet")
-
-
-def _write_sysctls(values: dict[str, str]) -> None:
-    """Set /proc/sys/net values of the current namespace; one the kernel does not have needs no setting."""
-    for key, value in values.items():
-        with contextlib.suppress(OSError):
-            (Path("/proc/sys/net") / key).write_text(value)

@@ -25,11 +25,12 @@ from lightkube import ConfigError
 from api.durations import parse_duration
 from api.process import configure_logging, run_until_signalled
 from client.config import connect
-from proxy import healthz, link, nft
+from linux import nft, sysctl
+from proxy import healthz, link
 from proxy.dns import RESOLV_CONF, DnsServer, Upstream, node_name_servers
 from proxy.proxier import Proxier
 from proxy.records import Zone
-from proxy.rules import NodeFacts
+from proxy.rules import TABLE, NodeFacts
 from proxy.view import ClusterView
 
 log = logging.getLogger("proxy")
@@ -47,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
             cleanup()
         else:
             run_until_signalled(run(options))
-    except (ConfigError, OSError, nft.NftError) as error:
+    except (ConfigError, OSError) as error:
         log.error("%s", error)
         sys.exit(1)
 
@@ -81,7 +82,7 @@ async def run(options: argparse.Namespace) -> None:
         cluster_cidr=options.cluster_cidr,
         service_cidr=options.service_cluster_ip_range,
         dns_ip=options.cluster_dns,
-        bridge_netfilter=link.bridge_netfilter(),
+        bridge_netfilter=sysctl.bridge_netfilter(),
         masquerade_all=options.masquerade_all,
     )
     if not facts.bridge_netfilter:
@@ -139,7 +140,7 @@ async def _healthz(options: argparse.Namespace, proxier: Proxier) -> None:
 
 def cleanup() -> None:
     """What a proxy leaves in the kernel, gone."""
-    nft.remove()
+    nft.remove(TABLE)
     link.remove()
 
 

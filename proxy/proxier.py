@@ -24,10 +24,10 @@ from api import meta
 from client.backoff import Backoff
 from client.config import Client
 from client.informer import Informer
-from proxy import conntrack, link
+from linux.nft import Ruleset, Table, merge
+from proxy import link
 from proxy.endpoints import service_of
-from proxy.nft import Nft, NftError
-from proxy.rules import NodeFacts, Ruleset, base_rules, merge, seniority, service_rules
+from proxy.rules import TABLE, NodeFacts, base_rules, seniority, service_rules
 
 CHECK_SECONDS = 30.0
 """How often the link and the table are looked after, in case something else on the host removed them."""
@@ -61,9 +61,8 @@ class Proxier:
         self._node = Informer(client, Node, fields=f"metadata.name={facts.name}")
         self._facts = facts
         self._min_sync_seconds = min_sync_seconds
-        self._nft = Nft()
+        self._table = Table(TABLE)
         self._parts: dict[str, Ruleset] = {}
-        self._applied = Ruleset()
         self._dirty: set[str] = set()
         self._suspect = False
         self._wake = asyncio.Event()
@@ -110,7 +109,7 @@ class Proxier:
             self._wake.clear()
             try:
                 await self._sync()
-            except (NftError, OSError) as error:
+            except OSError as error:
                 self.health.last_error = str(error)
                 log.warning("the rules stay as they are: %s", error)
                 failures += 1
@@ -124,18 +123,16 @@ class Proxier:
         started = time.perf_counter()
         if self._suspect:
             self._suspect = False
-            await self._nft.check()
+            await asyncio.to_thread(self._table.check)
         changed = sorted(self._dirty)
         wanted = self._wanted()
-        if await self._nft.apply(wanted):
+        if await asyncio.to_thread(self._table.apply, wanted):
             took = (time.perf_counter() - started) * 1000
             log.info("%s: in force, of %d services (%.0f ms)", _shortened(changed), len(self._parts), took)
-        before, self._applied = self._applied, wanted
         self.health.last_sync, self.health.last_error = time.time(), ""
         self.health.syncs += 1
         if not self._wake.is_set():
             self.health.pending_since = 0.0
-        await self._forget_flows(before, wanted)
 
     def _wanted(self) -> Ruleset:
         dirty, self._dirty = self._dirty, set()
@@ -148,17 +145,6 @@ class Proxier:
         known = (service for service in self.services.list() if meta.key(service) in self._parts)
         parts = (self._parts[meta.key(service)] for service in sorted(known, key=seniority))
         return merge([base_rules(self._facts), *parts])
-
-    async def _forget_flows(self, before: Ruleset, now: Ruleset) -> None:
-        """Stale UDP flows are a matter of quality: failing to forget them fails nothing else."""
-        flows = conntrack.changed(before.udp_flows, now.udp_flows)
-        if not flows:
-            return
-        try:
-            count = await asyncio.to_thread(conntrack.forget, flows)
-            log.debug("%d UDP flows forgotten", count)
-        except OSError as error:
-            log.warning("cannot forget UDP flows: %s", error)
 
     async def _check_forever(self) -> None:
         while True:

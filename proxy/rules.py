@@ -5,8 +5,8 @@
     input, forward, output (filter)          refuse what has no endpoints, drop what is no service
     postrouting                              masquerade what is marked, and pods that talk to themselves
 
-Interface: `service_rules` makes the part of one service, `base_rules` what every node has, `merge` puts parts
-together. `proxy.nft` turns the difference of two rulesets into one transaction.
+Interface: `service_rules` makes the part of one service, `base_rules` what every node has; `nft.merge` puts parts
+together, and `nft.Table` turns the difference of two rulesets into one transaction.
 
 Invariants
 - A packet finds its service port in one hash lookup (a verdict map), however many services there are.
@@ -19,14 +19,16 @@ Invariants
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from lightkube.models import core_v1
 from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from api import meta
+from linux.conntrack import UdpTarget
+from linux.nft import Ruleset, merge
 from proxy.endpoints import Endpoint, cluster_ip, ipv4, service_of, serving
 
 TABLE = "ip minik-proxy"
@@ -38,9 +40,6 @@ AFFINITY_SECONDS = 10800
 """sessionAffinity ClientIP without a timeout, as the Kubernetes API defaults it."""
 
 PROTOCOLS = {"TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
-
-UdpTarget = tuple[str, int]
-"""An address and a port; the address is empty for a node port, which is on every address of the node."""
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
@@ -62,33 +61,6 @@ class NodeFacts:
     bridge_netfilter: bool = True
     """Whether frames between pods of one bridge pass these rules (net.bridge.bridge-nf-call-iptables)."""
     masquerade_all: bool = False
-
-
-@dataclass(frozen=True)
-class Ruleset:
-    """A ruleset, or a part of one."""
-
-    hooks: Mapping[str, str] = field(default_factory=dict)
-    """Chains the kernel calls -> type, hook and priority."""
-    chains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Name -> rules."""
-    sets: Mapping[str, str] = field(default_factory=dict)
-    """Name -> `map`/`set` and its declaration."""
-    elements: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    """(map or set, key) -> verdict; empty in a set."""
-    udp_flows: Mapping[UdpTarget, frozenset[UdpTarget]] = field(default_factory=dict)
-    """Where UDP clients send -> the endpoints that may answer: what `proxy.conntrack` holds flows against."""
-
-
-def merge(parts: Iterable[Ruleset]) -> Ruleset:
-    """All parts as one. Of two that claim the same address and port (by one external IP), the first keeps it."""
-    whole = Ruleset()
-    for part in parts:
-        for name in ("hooks", "chains", "sets", "elements", "udp_flows"):
-            mine, theirs = getattr(whole, name), getattr(part, name)
-            for key, value in theirs.items():
-                mine.setdefault(key, value)
-    return whole
 
 
 def build(services: Iterable[Service], slices: Iterable[EndpointSlice], facts: NodeFacts) -> Ruleset:

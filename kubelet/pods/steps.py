@@ -18,7 +18,7 @@ from lightkube.models.core_v1 import Container, LifecycleHandler
 from api import meta
 from client import rest
 from kubelet.images import ImageError
-from kubelet.ipam import NoAddressLeft
+from kubelet.network.ipam import NoAddressLeft
 from kubelet.pods.container_spec import Attempt, container_spec, hosts_file, pod_ref, resolv_conf, sandbox_spec
 from kubelet.pods.env import ConfigError, Surroundings, environment
 from kubelet.pods.env import references as env_references

@@ -15,7 +15,7 @@ from lightkube.resources.coordination_v1 import Lease
 from lightkube.resources.core_v1 import ConfigMap, Event, Node, Pod, Secret
 
 from api import meta, pods
-from kubelet.links import host_link
+from kubelet.network.links import host_link
 
 pytest_plugins = ["engine_fixtures"]
 

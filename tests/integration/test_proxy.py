@@ -7,10 +7,8 @@
 Every namespace is made by the test and goes with it. Nothing has a default route.
 """
 
-import asyncio
 import collections
 import contextlib
-import ctypes
 import os
 import select
 import shutil
@@ -36,19 +34,17 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
-from proxy import conntrack, link
-from proxy.nft import Nft
-from proxy.rules import NodeFacts, Ruleset, build
+from linux import conntrack, namespaces, sysctl
+from linux.nft import Table
+from proxy import link
+from proxy.rules import TABLE, NodeFacts, build
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces and nftables")
 
-CLONE_NEWNET = 0x40000000
 SERVICE_IP = "10.96.7.7"
 NFT = shutil.which("nft")
 NODE_IPS = {1: "10.89.77.11", 2: "10.89.77.12"}
 NODE_PORT = 30777
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Namespace:
@@ -70,9 +66,7 @@ class Namespace:
 
     def inside(self, work: Callable[[], Any]) -> Any:
         def enter() -> Any:
-            with open(f"/run/netns/{self.name}") as handle:
-                if _libc.setns(handle.fileno(), CLONE_NEWNET):
-                    raise OSError(ctypes.get_errno(), "setns")
+            namespaces.enter(f"/run/netns/{self.name}")
             return work()
 
         with ThreadPoolExecutor(1) as pool:
@@ -159,8 +153,7 @@ class Lab:
         self.prefix = f"mkpx{os.getpid()}"
         self.everything: list[Namespace] = []
         self.nodes: dict[int, Namespace] = {}
-        self.tables: dict[int, Nft] = {}
-        self.before: dict[int, Ruleset] = {}
+        self.tables: dict[int, Table] = {}
 
     def up(self) -> None:
         switch = self.add(Namespace(f"{self.prefix}-sw"))
@@ -178,8 +171,8 @@ class Lab:
             node.ip("link", "set", "minik0", "up")
             self.tunnel(node, number, 3 - number)
             node.inside(lambda: link.ensure(service_cidr="10.96.0.0/16", dns_ip="10.96.0.10"))
-            assert node.inside(link.bridge_netfilter)
-            self.tables[number], self.before[number] = Nft(), Ruleset()
+            assert node.inside(sysctl.bridge_netfilter)
+            self.tables[number] = Table(TABLE)
         self.pods = [self.add(Pod(self, f"p{n}{i}", n, 10 + i)) for n in self.nodes for i in range(3)]
 
     def add(self, each: Any) -> Any:
@@ -220,11 +213,7 @@ class Lab:
                 bridge_netfilter=bridge_netfilter,
             )
             wanted, table = build(services, slices, facts), self.tables[number]
-            node.inside(lambda wanted=wanted, table=table: asyncio.run(table.apply(wanted)))
-            flows = conntrack.changed(self.before[number].udp_flows, wanted.udp_flows)
-            if flows:
-                node.inside(lambda flows=flows: conntrack.forget(flows))
-            self.before[number] = wanted
+            node.inside(lambda wanted=wanted, table=table: table.apply(wanted))
 
 
 @pytest.fixture(scope="module")
@@ -455,7 +444,7 @@ def test_a_flushed_table_comes_back(lab: Lab) -> None:
     lab.apply([service()], [endpoints(lab.pods)])
     node, table = lab.nodes[1], lab.tables[1]
     node.shell("nft", "flush", "ruleset")
-    assert not node.inside(lambda: asyncio.run(table.check()))
+    assert not node.inside(table.check)
     lab.apply([service()], [endpoints(lab.pods)])
     assert node.ask(SERVICE_IP)
     # And without having been asked to check: the failing change becomes a replacement.

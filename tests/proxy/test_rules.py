@@ -14,8 +14,8 @@ from lightkube.models.core_v1 import (
 )
 from lightkube.models.discovery_v1 import EndpointPort
 
-from proxy.nft import replacement
-from proxy.rules import NodeFacts, base_rules, build, merge, service_rules
+from linux.nft import merge, replacement
+from proxy.rules import TABLE, NodeFacts, base_rules, build, service_rules
 
 FACTS = NodeFacts(name="node-1", cluster_cidr="10.244.0.0/16", service_cidr="10.96.0.0/16", dns_ip="10.96.0.10")
 CHAIN = "service-default/web/tcp/80"
@@ -130,11 +130,11 @@ def test_names_that_are_no_labels_make_no_rules(make: SimpleNamespace, name: str
 def test_the_order_of_the_objects_does_not_matter(make: SimpleNamespace) -> None:
     services = [make.service(f"web-{n}", clusterIP=f"10.96.1.{n}") for n in range(1, 9)]
     slices = [make.slice(*(make.pod(f"10.244.{n}.{i}") for i in range(1, 4)), service=f"web-{n}") for n in range(1, 9)]
-    text = replacement(build(services, slices, FACTS))
+    text = replacement(TABLE, build(services, slices, FACTS))
     for seed in range(5):
         random.Random(seed).shuffle(services)
         random.Random(seed + 1).shuffle(slices)
-        assert replacement(build(services, slices, FACTS)) == text
+        assert replacement(TABLE, build(services, slices, FACTS)) == text
 
 
 def test_of_two_services_with_one_external_ip_the_older_keeps_it(make: SimpleNamespace) -> None:

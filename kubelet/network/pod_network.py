@@ -16,18 +16,20 @@ import contextlib
 import ipaddress
 import logging
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from kubelet.ipam import AddressPool
-from kubelet.links import BRIDGE, Links, Peer, host_link
+from kubelet.network.ipam import AddressPool
+from kubelet.network.links import BRIDGE, Links, Peer, host_link
+from linux import netlink, sysctl
+from linux.nft import Ruleset, Table
 
 T = TypeVar("T")
 log = logging.getLogger("network")
 
-NFT_TABLE = "minik-pods"
+TABLE = "ip minik-pods"
 
 
 class NetworkNotReady(Exception):
@@ -41,8 +43,8 @@ class PodNetwork:
         self._cluster_cidr = cluster_cidr
         self._thread = ThreadPoolExecutor(1, "network")
         self._made: Links | None = None
+        self._table = Table(TABLE)
         self._cidr: ipaddress.IPv4Network | None = None
-        self._peers: frozenset[Peer] = frozenset()
         self.ready = asyncio.Event()
 
     async def close(self) -> None:
@@ -51,37 +53,39 @@ class PodNetwork:
 
     # The node
 
-    async def configure(self, cidr: str, pod_uids: Iterable[str]) -> None:
-        """Make this node's part of the network; the pods named are the only ones that keep addresses and links."""
-        self._cidr = ipaddress.IPv4Network(cidr)
-        self._pool.configure(cidr)
-        keep = set(pod_uids)
-        for lease in self._pool.leases():
-            if lease.uid not in keep:
-                self._pool.release(lease.uid)
-        await self._in_thread(lambda links: self._make(links, keep))
-        self.ready.set()
-        log.info("pod network %s is ready", cidr)
+    async def configure(self, cidr: str, peers: Iterable[Peer], pod_uids: Iterable[str]) -> None:
+        """Make this node's part of the network, or what somebody took away of it. Raises OSError.
 
-    def _make(self, links: Links, keep: set[str]) -> None:
+        When the range is new, the pods named are the only ones that keep their addresses and links.
+        """
+        network = ipaddress.IPv4Network(cidr)
+        is_new = network != self._cidr
+        if is_new:
+            self._pool.configure(cidr)
+            for uid in {lease.uid for lease in self._pool.leases()} - set(pod_uids):
+                self._pool.release(uid)
+            self._cidr = network
+        leased = {host_link(lease.uid): lease.uid for lease in self._pool.leases()}
+        await self._in_thread(lambda links: self._make(links, frozenset(peers), leased, tidy=is_new))
+        if not self.ready.is_set():
+            self.ready.set()
+            log.info("pod network %s is ready", cidr)
+
+    def _make(self, links: Links, peers: frozenset[Peer], leased: Mapping[str, str], *, tidy: bool) -> None:
         assert self._cidr is not None
-        _set_sysctls()
+        sysctl.write("net/ipv4/ip_forward", "1")
+        sysctl.bridge_netfilter()  # packets between pods of this node are seen by the Service rules
         links.make_bridge(self.gateway, self._cidr.prefixlen)
         links.make_vxlan(str(self._cidr.network_address))
-        for name in links.pod_links() - {host_link(uid) for uid in keep}:
-            links.delete(name)
-        _load_rules(masquerade_rules(str(self._cidr), self._cluster_cidr))
+        for name in links.pod_links():
+            if name in leased:
+                links.plug_in(name)
+            elif tidy:
+                links.delete(name)
+        self._table.check()
+        self._table.apply(rules(str(self._cidr), self._cluster_cidr))
         _let_docker_forward(self._cluster_cidr)
-        links.set_peers(self._peers)
-
-    async def set_peers(self, peers: Iterable[Peer]) -> None:
-        """The other nodes, whenever they change."""
-        wanted = frozenset(peers)
-        if wanted == self._peers:
-            return
-        if self.ready.is_set():
-            await self._in_thread(lambda links: links.set_peers(wanted))
-        self._peers = wanted
+        links.set_peers(peers)
 
     @property
     def gateway(self) -> str:
@@ -117,46 +121,26 @@ class PodNetwork:
     async def detach(self, uid: str) -> None:
         """Take the pod's link away and its address back."""
         if self._pool.lease(uid) is not None:
-            await self._in_thread(lambda links: links.detach(uid))
+            await self._in_thread(lambda links: links.delete(host_link(uid)))
             self._pool.release(uid)
 
     async def _in_thread(self, function: Callable[[Links], T]) -> T:
         def run() -> T:
             if self._made is None:
                 self._made = Links(self._node_ip)
-            return function(self._made)
+            with netlink.os_errors():
+                return function(self._made)
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, run)
 
 
-def masquerade_rules(pod_cidr: str, cluster_cidr: str) -> str:
-    """The ruleset that lets pods of this node talk to what lies outside the cluster. Pure."""
-    return f"""\
-table ip {NFT_TABLE}
-delete table ip {NFT_TABLE}
-table ip {NFT_TABLE} {{
-    chain postrouting {{
-        type nat hook postrouting priority srcnat; policy accept;
-        ip saddr {pod_cidr} ip daddr != {cluster_cidr} ip daddr != 224.0.0.0/4 oifname != "{BRIDGE}" masquerade
-    }}
-}}
-"""
-
-
-def _load_rules(rules: str) -> None:
-    done = subprocess.run(["nft", "-f", "-"], input=rules, text=True, capture_output=True, check=False)
-    if done.returncode:
-        raise OSError(f"nft: {done.stderr.strip()}")
-
-
-def _set_sysctls() -> None:
-    """Forwarding, and packets on the bridge seen by the Service rules."""
-    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
-    bridge = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
-    if not bridge.exists():
-        subprocess.run(["modprobe", "br_netfilter"], capture_output=True, check=False)
-    with contextlib.suppress(OSError):
-        bridge.write_text("1")
+def rules(pod_cidr: str, cluster_cidr: str) -> Ruleset:
+    """What lets pods of this node talk to what lies outside the cluster. Pure."""
+    outside = f"ip daddr != {cluster_cidr} ip daddr != 224.0.0.0/4"
+    return Ruleset(
+        hooks={"postrouting": "type nat hook postrouting priority srcnat"},
+        chains={"postrouting": (f'ip saddr {pod_cidr} {outside} oifname != "{BRIDGE}" masquerade',)},
+    )
 
 
 def _let_docker_forward(cluster_cidr: str) -> None:

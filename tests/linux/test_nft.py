@@ -5,8 +5,9 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.nft import EMPTY, replacement, transaction
-from proxy.rules import TABLE, Ruleset
+from linux.nft import EMPTY, Ruleset, replacement, transaction
+
+TABLE = "ip minik-test"
 
 
 class Table:
@@ -87,8 +88,8 @@ def rulesets(draw: st.DrawFn) -> Ruleset:
 @given(rulesets(), rulesets())
 def test_the_difference_leads_from_one_ruleset_to_the_other(old: Ruleset, new: Ruleset) -> None:
     table = Table()
-    table.run(transaction(EMPTY, old))
-    table.run(transaction(old, new))
+    table.run(transaction(TABLE, EMPTY, old))
+    table.run(transaction(TABLE, old, new))
     assert {name: tuple(rules) for name, rules in table.chains.items()} == new.chains
     assert table.sets.keys() == new.sets.keys()
     assert {("map", key): verdict for key, verdict in table.sets["map"].items()} == new.elements
@@ -96,14 +97,14 @@ def test_the_difference_leads_from_one_ruleset_to_the_other(old: Ruleset, new: R
 
 @given(rulesets())
 def test_no_difference_is_no_transaction(ruleset: Ruleset) -> None:
-    assert transaction(ruleset, ruleset) == ""
+    assert transaction(TABLE, ruleset, ruleset) == ""
 
 
 def test_unchanged_chains_are_not_named() -> None:
     old = Ruleset(chains={"a": ("one",), "b": ("two",)}, sets={}, elements={})
     new = Ruleset(chains={"a": ("one",), "b": ("three",)}, sets={}, elements={})
-    assert transaction(old, new) == f"flush chain {TABLE} b\nadd rule {TABLE} b three\n"
+    assert transaction(TABLE, old, new) == f"flush chain {TABLE} b\nadd rule {TABLE} b three\n"
 
 
 def test_a_replacement_begins_by_deleting_what_may_not_be_there() -> None:
-    assert replacement(EMPTY) == f"add table {TABLE}\ndelete table {TABLE}\nadd table {TABLE}\n"
+    assert replacement(TABLE, EMPTY) == f"add table {TABLE}\ndelete table {TABLE}\nadd table {TABLE}\n"

@@ -4,7 +4,7 @@ The kernel translates only the first packet of a flow by the rules and remembers
 its source port would send to a vanished pod for as long as it keeps sending, so those memories are deleted when a
 service's endpoints change. TCP needs none of this: a dead peer resets or times out.
 
-Interface: `changed` (pure) says what to look at, `forget` does it. Both know only what `Ruleset.udp_flows` holds.
+Interface: `changed` (pure) says what to look at, `forget` does it. Both know only what `nft.Ruleset.udp_flows` holds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from pyroute2 import NFCTSocket
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple
 
-from proxy.rules import UdpTarget
+UdpTarget = tuple[str, int]
+"""An address and a port; the address is empty for a port of every address of the node."""
 
 MAX_SEARCHES = 20
 """Up to so many targets are looked up one by one, in the kernel; for more, all UDP flows are read once. A busy node

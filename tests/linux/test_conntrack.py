@@ -1,4 +1,4 @@
-from proxy.conntrack import changed
+from linux.conntrack import changed
 
 A, B = ("10.244.1.2", 53), ("10.244.1.3", 53)
 TARGET = ("10.96.0.5", 53)

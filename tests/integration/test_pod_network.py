@@ -1,0 +1,180 @@
+"""The pod network of one node, in namespaces: what is taken away comes back, and refusals are plain errors."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubelet.network.links import Peer, host_link
+from kubelet.network.pod_network import PodNetwork
+from linux import namespaces
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces"),
+    pytest.mark.skipif(shutil.which("nft") is None, reason="needs nft"),
+]
+
+NODE_IP, OUTSIDE_IP = "192.0.2.1", "192.0.2.2"
+CIDR, CLUSTER = "10.244.1.0/24", "10.244.0.0/16"
+PEERS = frozenset({Peer("192.0.2.9", "10.244.9.0/24")})
+
+
+def run(*words: str) -> str:
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
+
+class World:
+    """A node, a machine beside it, and processes with a network of their own as sandboxes."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.node, self.outside = f"tpn{os.getpid()}", f"tpo{os.getpid()}"
+        self.servers: list[socket.socket] = []
+        self.sandboxes: dict[str, subprocess.Popen[bytes]] = {}
+        for name in (self.node, self.outside):
+            run("ip", "netns", "add", name)
+            run("ip", "-n", name, "link", "set", "lo", "up")
+        run("ip", "-n", self.node, "link", "add", "eth0", "type", "veth", "peer", "eth0", "netns", self.outside)
+        for name, address in ((self.node, NODE_IP), (self.outside, OUTSIDE_IP)):
+            run("ip", "-n", name, "addr", "add", f"{address}/24", "dev", "eth0")
+            run("ip", "-n", name, "link", "set", "eth0", "up")
+        run("ip", "-n", self.node, "route", "add", "default", "via", OUTSIDE_IP)
+
+    def sandbox(self, uid: str) -> int:
+        """The pid of a process that has a network namespace of its own."""
+        process = subprocess.Popen(["unshare", "--net", "sh", "-c", "echo; exec sleep 600"], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.read(1)
+        self.sandboxes[uid] = process
+        return process.pid
+
+    def inside(self, namespace: str, work: Callable[[], Any]) -> Any:
+        path = namespaces.of_process(self.sandboxes[namespace].pid) if namespace in self.sandboxes else namespace
+        path = path if path.startswith("/") else f"/run/netns/{path}"
+        with ThreadPoolExecutor(1, initializer=namespaces.enter, initargs=(path,)) as pool:
+            return pool.submit(work).result()
+
+    def network(self, work: Callable[[PodNetwork], Awaitable[Any]]) -> Any:
+        """What a kubelet on the node does with its pod network; every call is a new kubelet."""
+
+        async def whole() -> Any:
+            network = PodNetwork(self.directory, node_ip=NODE_IP, cluster_cidr=CLUSTER)
+            try:
+                return await work(network)
+            finally:
+                await network.close()
+
+        return self.inside(self.node, lambda: asyncio.run(whole()))
+
+    def listen(self, where: str, address: str, port: int, *, kind: int = socket.SOCK_STREAM) -> None:
+        """Tell every client that comes there its own address."""
+        server = self.inside(where, lambda: socket.socket(socket.AF_INET, kind))
+        server.bind((address, port))
+        self.servers.append(server)
+        if kind == socket.SOCK_STREAM:
+            server.listen()
+        threading.Thread(target=_serve, args=(server,), daemon=True).start()
+
+    def seen_as(self, where: str, address: str, port: int, *, kind: int = socket.SOCK_STREAM) -> str:
+        """The address under which a server sees a client that connects from there; empty when none answers."""
+        with self.inside(where, lambda: socket.socket(socket.AF_INET, kind)) as client:
+            client.settimeout(2)
+            try:
+                client.connect((address, port))
+                if kind == socket.SOCK_DGRAM:
+                    client.send(b"?")
+                return str(client.recv(100).decode())
+            except OSError:
+                return ""
+
+    def close(self) -> None:
+        for server in self.servers:
+            server.close()
+        for process in self.sandboxes.values():
+            process.kill()
+            process.wait()
+        for name in (self.node, self.outside):
+            subprocess.run(["ip", "netns", "del", name], check=False)
+
+
+def _serve(server: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while server.type == socket.SOCK_DGRAM:
+            _, client = server.recvfrom(100)
+            server.sendto(client[0].encode(), client)
+        while True:
+            connection, client = server.accept()
+            with connection:
+                connection.sendall(client[0].encode())
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def test_what_somebody_took_away_is_made_again(world: World) -> None:
+    async def work(network: PodNetwork) -> None:
+        await network.configure(CIDR, PEERS, ["a"])
+        await network.attach("a", "sandbox", world.sandbox("a"))
+        for link in ("minik0", "minik.vxlan"):
+            run("ip", "link", "del", link)
+        run("nft", "flush", "ruleset")
+        await network.configure(CIDR, PEERS, ["a"])
+
+    world.network(work)
+    world.listen(world.outside, OUTSIDE_IP, 80)
+    assert world.seen_as("a", OUTSIDE_IP, 80) == NODE_IP, "through the new bridge and the new rules"
+    routes = run("ip", "-n", world.node, "route")
+    assert "10.244.9.0/24 via 10.244.9.0 dev minik.vxlan" in routes
+    assert host_link("a") in run("ip", "-n", world.node, "link", "show", "master", "minik0")
+
+
+def test_a_check_leaves_pods_alone_that_are_about_to_end(world: World) -> None:
+    """The API forgets a pod before its containers are gone; only a new kubelet tidies up."""
+
+    async def work(network: PodNetwork) -> str:
+        await network.configure(CIDR, PEERS, ["a"])
+        await network.attach("a", "sandbox", world.sandbox("a"))
+        await network.configure(CIDR, PEERS, [])
+        return network.known_address("a")
+
+    address = world.network(work)
+    world.listen(world.node, NODE_IP, 80)
+    assert world.seen_as("a", NODE_IP, 80) == address
+
+    async def restarted(network: PodNetwork) -> str:
+        await network.configure(CIDR, PEERS, [])
+        return network.known_address("a")
+
+    assert world.network(restarted) == ""
+    assert host_link("a") not in run("ip", "-n", world.node, "link")
+
+
+def test_what_the_kernel_refuses_is_an_os_error(world: World) -> None:
+    """It decides whether the sandbox is removed again."""
+
+    async def work(network: PodNetwork) -> None:
+        await network.configure(CIDR, PEERS, ["a"])
+        gone = world.sandbox("a")
+        world.sandboxes["a"].kill()
+        world.sandboxes["a"].wait()
+        with pytest.raises(OSError, match="No such process"):
+            await network.attach("a", "sandbox", gone)
+
+    world.network(work)
