@@ -17,6 +17,7 @@ from typing import TypeVar
 from bootstrap import supervisor
 from bootstrap.reset import unmount_below
 from lab import cgroups, engine, netns, network, processes, state
+from linux import mounts
 
 T = TypeVar("T")
 
@@ -97,8 +98,14 @@ class Host:
         network.plug(self.lab, self.name, self.namespace, f"{self.address}/{self.prefix}")
 
     def start_engine(self) -> None:
+        self._share_mounts()
         data = self.directory / "docker"
         self.call(lambda: engine.start(self.engine_directory, data=data, run=self.run_directory, cgroup=self.cgroup))
+
+    def _share_mounts(self) -> None:
+        """The kubelet mounts volumes on this disk; the engine, in a mount namespace of its own, must see them."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        mounts.share(self.directory)
 
     def wait_engine(self) -> None:
         engine.wait_ready(self.engine_directory, self.run_directory)
@@ -107,6 +114,7 @@ class Host:
         """Start what was set up on the host before, as its init system would after power came back."""
         self.plug()
         self.run_directory.mkdir(parents=True, exist_ok=True)
+        self._share_mounts()
         for directory in self.services:
             self.call(partial(supervisor.start, directory))
 

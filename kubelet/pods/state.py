@@ -1,6 +1,6 @@
 """What a pod's worker and the steps it takes share: the pod, its containers and its failures as known at this moment.
 
-    update(pod) / forget()          news from the API server: the pod changed, the pod is gone
+    pod / forget()                  news from the API server: the pod changed, the pod is gone
     observe(container) / lost(id)   news from the container engine
     snapshot()                      all of it at one moment, for the pure parts
 
@@ -46,6 +46,16 @@ class Abandoned(Exception):
     """The pod has to end, so what was begun is left as it is."""
 
 
+@dataclass(slots=True)
+class Mounting:
+    """How far the pod's volumes are (see mounting.py)."""
+
+    made: bool = False
+    stale: bool = False
+    """What they are made of has changed since it was last read."""
+    task: asyncio.Task[None] | None = None
+
+
 class PodState:
     def __init__(
         self,
@@ -67,6 +77,7 @@ class PodState:
         self._lost: set[str] = set()
         self.tasks: dict[str, asyncio.Task[None]] = {}
         """The actions under way, by key."""
+        self.mounting = Mounting()
         self.news = asyncio.Event()
         self._tick = asyncio.Event()
         self._adopt(pod.status or PodStatus())
@@ -101,10 +112,6 @@ class PodState:
     async def news_within(self, seconds: float) -> None:
         """Wait for any news, for at most so long."""
         await within(self._tick, seconds)
-
-    def update(self, pod: Pod) -> None:
-        self.pod = pod
-        self.wake()
 
     def forget(self) -> None:
         self.gone = True

@@ -15,20 +15,18 @@ import httpx2
 from lightkube import ApiError
 from lightkube.models.core_v1 import Container, LifecycleHandler
 
-from api import meta
 from client import rest
 from kubelet.images import ImageError
 from kubelet.network.ipam import NoAddressLeft
+from kubelet.objects import NotSynced
+from kubelet.pods import mounting
 from kubelet.pods.container_spec import Attempt, container_spec, hosts_file, pod_ref, resolv_conf, sandbox_spec
 from kubelet.pods.env import ConfigError, Surroundings, environment
-from kubelet.pods.env import references as env_references
 from kubelet.pods.handlers import Handler, Target
 from kubelet.pods.plan import Action, CreateSandbox, Finalize, Kill, ReleaseSandbox, Remove, Start
 from kubelet.pods.snapshot import grace_seconds
 from kubelet.pods.state import Abandoned, Failed, PodState
 from kubelet.runtime.base import ContainerSpec, EngineUnavailable, Image, Mount, Observed, RuntimeFailure
-from kubelet.volumes.manager import audiences
-from kubelet.volumes.manager import references as volume_references
 
 T = TypeVar("T")
 log = logging.getLogger("pod")
@@ -115,9 +113,9 @@ async def remove(state: PodState, container: Observed) -> None:
 
 async def start(state: PodState, action: Start) -> None:
     container = _container_named(state, action.name)
-    around = await prepare_volumes(state, container)
+    around = await _surroundings(state, container)
     image = await _image(state, container)
-    spec = _container_spec(state, container, action, around, image)
+    spec = await _container_spec(state, container, action, around, image)
     if state.snapshot().stop is not None:
         raise Abandoned
     container_id = await _create(state, container, spec)
@@ -135,30 +133,15 @@ def _container_named(state: PodState, name: str) -> Container:
     raise Abandoned
 
 
-async def prepare_volumes(state: PodState, container: Container | None = None) -> Surroundings:
-    """Make the pod's volumes, or bring them up to date; returns what the container, if any, may refer to."""
-    around = await _surroundings(state, container)
-    host, pod = state.host, state.pod
+async def _surroundings(state: PodState, container: Container) -> Surroundings:
+    """The pod's volumes are made, and what the container's environment refers to is at hand."""
     try:
-        tokens = await host.objects.tokens(pod, audiences(pod))
-        await asyncio.to_thread(host.volumes.prepare, pod, around, tokens)
-    except (ConfigError, ApiError, httpx2.HTTPError, OSError) as error:
-        state.event("Warning", "FailedMount", str(error))
-        raise Failed(container.name if container else "", "ContainerCreating", str(error)) from error
-    return around
-
-
-async def _surroundings(state: PodState, container: Container | None) -> Surroundings:
-    """Fetch what the pod's volumes and the container refer to."""
-    host, pod = state.host, state.pod
-    wanted = volume_references(pod) | (env_references(container) if container else set())
-    name = container.name if container else ""
-    try:
-        objects = await host.objects.fetch(meta.namespace(pod), wanted)
-        services = await host.objects.service_environment()
-    except (ApiError, httpx2.HTTPError, OSError) as error:
-        raise Failed(name, "CreateContainerConfigError", f"the API server: {error}") from error
-    return Surroundings(objects, state.ip, host.node_ip, host.allocatable, services)
+        await mounting.ready(state)
+        return await mounting.surroundings(state)
+    except Failed as failure:
+        raise replace(failure, name=container.name) from failure
+    except (NotSynced, ApiError, httpx2.HTTPError, OSError) as error:
+        raise Failed(container.name, "CreateContainerConfigError", str(error)) from error
 
 
 async def _image(state: PodState, container: Container) -> Image:
@@ -190,18 +173,18 @@ def _image_failure(state: PodState, container: Container, error: ImageError) -> 
     return Failed(container.name, error.reason, str(error), base, longest, "ImagePullBackOff", waiting)
 
 
-def _container_spec(
+async def _container_spec(
     state: PodState, container: Container, action: Start, around: Surroundings, image: Image
 ) -> ContainerSpec:
     host, pod = state.host, state.pod
     try:
         env = environment(pod, container, around)
-        mounts = [*_own_files(state), *host.volumes.mounts(pod, container, env)]
+        mounts = await asyncio.to_thread(lambda: [*_own_files(state), *host.volumes.mounts(pod, container, env)])
         attempt = Attempt(action.attempt, action.backoff, action.sandbox_id)
         return container_spec(
             pod, container, attempt, image=image, env=env, mounts=mounts, node_memory_bytes=host.memory_bytes
         )
-    except ConfigError as error:
+    except (ConfigError, OSError) as error:
         state.event("Warning", "Failed", f"Error: {error}", container=container.name)
         raise Failed(container.name, "CreateContainerConfigError", str(error)) from error
 

@@ -12,9 +12,10 @@ import logging
 from datetime import UTC, datetime
 
 from lightkube.models.core_v1 import PodStatus
+from lightkube.resources.core_v1 import Pod
 
 from api import meta
-from kubelet.pods import steps
+from kubelet.pods import mounting, steps
 from kubelet.pods.plan import Action, plan
 from kubelet.pods.snapshot import Snapshot
 from kubelet.pods.state import Abandoned, Failed, PodState, within
@@ -25,17 +26,15 @@ log = logging.getLogger("pod")
 
 
 class Worker(PodState):
-    def refresh(self) -> None:
-        """Now and then: bring changed ConfigMaps, Secrets and tokens into the pod's volumes."""
-        if any(each.is_running and not each.is_sandbox for each in self.containers.values()) and not self.gone:
-            self._refreshing = asyncio.create_task(self._refresh())
+    def update(self, pod: Pod) -> None:
+        before, self.pod = self.pod, pod
+        if (meta.labels(before), meta.annotations(before)) != (meta.labels(pod), meta.annotations(pod)):
+            self.refresh()  # the downward API shows them
         self.wake()
 
-    async def _refresh(self) -> None:
-        try:
-            await steps.prepare_volumes(self)
-        except Failed as failure:
-            log.info("%s: volumes not refreshed: %s", meta.key(self.pod), failure.message)
+    def refresh(self) -> None:
+        """What the pod's volumes are made of may have changed; now and then a token has to be renewed."""
+        mounting.refresh(self)
 
     # The loop
 
@@ -54,8 +53,9 @@ class Worker(PodState):
         finally:
             self.probes.stop()
             self.reporter.stop()
-            for task in self.tasks.values():
-                task.cancel()
+            for task in (*self.tasks.values(), self.mounting.task):
+                if task is not None:
+                    task.cancel()
 
     async def _wait(self, until: datetime | None) -> None:
         seconds = max(0.0, (until - datetime.now(UTC)).total_seconds()) if until else None

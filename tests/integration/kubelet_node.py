@@ -5,6 +5,7 @@ The fixtures made of these are in engine_fixtures.py.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import io
@@ -17,18 +18,20 @@ import sys
 import tarfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import docker
 from control_plane import ControlPlane, until
 from lightkube import ApiError
-from lightkube.resources.core_v1 import Node, Pod
+from lightkube.resources.core_v1 import Event, Node, Pod
 
 from api import meta, pods
 from bootstrap import pki
 from client import rest
 from client.config import Client
+from linux import mounts
 
 BUSYBOX = "minik/busybox:1"
 NODE = "node-1"
@@ -229,6 +232,7 @@ class KubeletNode:
         self.kill_kubelet()
         self._relay.close()
         self.control.stop()
+        mounts.remove_tree(self.data_dir)
 
     def log(self) -> str:
         return (self.directory / "kubelet.log").read_text()
@@ -317,3 +321,54 @@ class Api:
 def is_ready(node: Node) -> bool:
     condition = meta.get_condition(node.status.conditions if node.status else None, "Ready")
     return condition is not None and condition.status == "True"
+
+
+# Pods, and what tests ask of them
+
+HTTPD = "mkdir -p /www; hostname > /www/index.html; exec httpd -f -p 80 -h /www"
+WEB = {"name": "web", "image": BUSYBOX, "command": ["sh", "-c", HTTPD]}
+SLEEP = {"name": "app", "image": BUSYBOX, "command": ["sleep", "1000"]}
+
+
+def shell(script: str, **fields: Any) -> dict[str, Any]:
+    return {"name": "app", "image": BUSYBOX, "command": ["sh", "-c", script], **fields}
+
+
+def container(pod: Pod, name: str = "app") -> Any:
+    assert pod.status is not None
+    both = [*(pod.status.containerStatuses or []), *(pod.status.initContainerStatuses or [])]
+    return next((each for each in both if each.name == name), None)
+
+
+def waiting(pod: Pod, name: str = "app") -> str:
+    status = container(pod, name)
+    return (status.state.waiting.reason or "") if status and status.state and status.state.waiting else ""
+
+
+def phase_is(*phases: str) -> Any:
+    return lambda pod: pods.phase(pod) in phases
+
+
+async def logs(node: KubeletNode, name: str, container: str = "app", query: str = "") -> tuple[int, str]:
+    return await asyncio.to_thread(node.get, f"/containerLogs/default/{name}/{container}?{query}")
+
+
+async def eventually(holds: Callable[[], object]) -> None:
+    """For what no watch tells of: the state of the engine and of files."""
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+
+
+async def event(api: Api, name: str, reason: str, text: str = "") -> Event:
+    """Wait for an event of the pod."""
+    found: list[Event] = []
+
+    def check(events: list[Event]) -> bool:
+        own = (each for each in events if each.involvedObject.name == name and each.reason == reason)
+        found[:] = [each for each in own if text in (each.message or "")]
+        return bool(found)
+
+    await until(api.client, Event, check)
+    return found[0]

@@ -3,69 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from control_plane import until
-from kubelet_node import BUSYBOX, NODE, Api, KubeletNode, is_ready
+from kubelet_node import (
+    NODE,
+    SLEEP,
+    WEB,
+    container,
+    event,
+    eventually,
+    is_ready,
+    logs,
+    phase_is,
+    shell,
+    waiting,
+)
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.coordination_v1 import Lease
-from lightkube.resources.core_v1 import ConfigMap, Event, Node, Pod, Secret
+from lightkube.resources.core_v1 import ConfigMap, Node, Pod, Secret
 
 from api import meta, pods
 from kubelet.network.links import host_link
 
 pytest_plugins = ["engine_fixtures"]
-
-HTTPD = "mkdir -p /www; hostname > /www/index.html; exec httpd -f -p 80 -h /www"
-WEB = {"name": "web", "image": BUSYBOX, "command": ["sh", "-c", HTTPD]}
-SLEEP = {"name": "app", "image": BUSYBOX, "command": ["sleep", "1000"]}
-
-
-def shell(script: str, **fields: Any) -> dict[str, Any]:
-    return {"name": "app", "image": BUSYBOX, "command": ["sh", "-c", script], **fields}
-
-
-def container(pod: Pod, name: str = "app") -> Any:
-    assert pod.status is not None
-    both = [*(pod.status.containerStatuses or []), *(pod.status.initContainerStatuses or [])]
-    return next((each for each in both if each.name == name), None)
-
-
-def waiting(pod: Pod, name: str = "app") -> str:
-    status = container(pod, name)
-    return (status.state.waiting.reason or "") if status and status.state and status.state.waiting else ""
-
-
-def phase_is(*phases: str) -> Any:
-    return lambda pod: pods.phase(pod) in phases
-
-
-async def logs(node: KubeletNode, name: str, container: str = "app", query: str = "") -> tuple[int, str]:
-    return await asyncio.to_thread(node.get, f"/containerLogs/default/{name}/{container}?{query}")
-
-
-async def eventually(holds: Callable[[], object]) -> None:
-    """For what no watch tells of: the state of the engine and of files."""
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.05)
-
-
-async def event(api: Api, name: str, reason: str, text: str = "") -> Event:
-    """Wait for an event of the pod."""
-    found: list[Event] = []
-
-    def check(events: list[Event]) -> bool:
-        own = (each for each in events if each.involvedObject.name == name and each.reason == reason)
-        found[:] = [each for each in own if text in (each.message or "")]
-        return bool(found)
-
-    await until(api.client, Event, check)
-    return found[0]
 
 
 async def test_the_node_registers_with_a_lease(node, api):
