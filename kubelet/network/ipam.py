@@ -2,6 +2,7 @@
 
 One file an address under the directory, its content says which pod has it and, once the pod's network is complete, for
 which sandbox. Invariant: a file is written whole or not at all, and an address has at most one pod.
+The node's ports that lead to the pod are written beside it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from kubelet.network.host_ports import HostPort
 
 
 class NoAddressLeft(Exception):
@@ -24,6 +27,8 @@ class Lease:
     ip: str
     sandbox_id: str = ""
     """The sandbox whose network was completed with this address."""
+    ports: tuple[HostPort, ...] = ()
+    """Ports of the node that lead to it."""
 
 
 class AddressPool:
@@ -67,9 +72,9 @@ class AddressPool:
             index = (self._last + step) % usable + 1
             yield index, str(self._network.network_address + index + 1)
 
-    def complete(self, uid: str, sandbox_id: str) -> None:
+    def complete(self, uid: str, sandbox_id: str, ports: tuple[HostPort, ...] = ()) -> None:
         """Note that the sandbox's network is whole."""
-        self._write(Lease(uid, self._leases[uid].ip, sandbox_id))
+        self._write(Lease(uid, self._leases[uid].ip, sandbox_id, ports))
 
     def release(self, uid: str) -> None:
         lease = self._leases.pop(uid, None)
@@ -79,7 +84,7 @@ class AddressPool:
     def _write(self, lease: Lease) -> None:
         path = self._directory / lease.ip
         scratch = path.with_suffix(".new")
-        scratch.write_text(json.dumps({"uid": lease.uid, "sandbox": lease.sandbox_id}))
+        scratch.write_text(json.dumps({"uid": lease.uid, "sandbox": lease.sandbox_id, "ports": lease.ports}))
         os.replace(scratch, path)
         self._leases[lease.uid] = lease
 
@@ -88,6 +93,7 @@ def _read(directory: Path) -> Iterator[Lease]:
     for path in directory.iterdir():
         try:
             content = json.loads(path.read_text())
-            yield Lease(content["uid"], str(ipaddress.IPv4Address(path.name)), content.get("sandbox", ""))
-        except (ValueError, KeyError):
+            ports = tuple(HostPort(*each) for each in content.get("ports", ()))
+            yield Lease(content["uid"], str(ipaddress.IPv4Address(path.name)), content.get("sandbox", ""), ports)
+        except (ValueError, KeyError, TypeError):
             path.unlink()  # half-written when a machine lost its power

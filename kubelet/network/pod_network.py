@@ -21,10 +21,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from kubelet.network.host_ports import HostPort, rules
 from kubelet.network.ipam import AddressPool
 from kubelet.network.links import BRIDGE, Links, Peer, host_link
 from linux import netlink, sysctl
-from linux.nft import Ruleset, Table
+from linux.nft import Table
 
 T = TypeVar("T")
 log = logging.getLogger("network")
@@ -82,10 +83,15 @@ class PodNetwork:
                 links.plug_in(name)
             elif tidy:
                 links.delete(name)
+        sysctl.write(f"net/ipv4/conf/{BRIDGE}/route_localnet", "1")  # host ports on 127.0.0.1; the rules guard it
         self._table.check()
-        self._table.apply(rules(str(self._cidr), self._cluster_cidr))
+        self._apply_rules()
         _let_docker_forward(self._cluster_cidr)
         links.set_peers(peers)
+
+    def _apply_rules(self) -> None:
+        ports = [(lease.ip, port) for lease in self._pool.leases() for port in lease.ports]
+        self._table.apply(rules(str(self._cidr), self._cluster_cidr, ports))
 
     @property
     def gateway(self) -> str:
@@ -109,20 +115,25 @@ class PodNetwork:
         lease = self._pool.lease(uid)
         return lease is not None and lease.sandbox_id == sandbox_id
 
-    async def attach(self, uid: str, sandbox_id: str, pid: int) -> str:
-        """Connect the sandbox whose process is `pid`."""
+    async def attach(self, uid: str, sandbox_id: str, pid: int, *, ports: tuple[HostPort, ...] = ()) -> str:
+        """Connect the sandbox whose process is `pid`, and lead the node's ports to it. Raises OSError."""
         ip = self.address(uid)
         assert self._cidr is not None
         prefix, gateway = self._cidr.prefixlen, self.gateway
         await self._in_thread(lambda links: links.attach(uid, pid, ip=ip, prefix=prefix, gateway=gateway))
-        self._pool.complete(uid, sandbox_id)
+        self._pool.complete(uid, sandbox_id, ports)
+        if ports:
+            await self._in_thread(lambda _: self._apply_rules())
         return ip
 
     async def detach(self, uid: str) -> None:
-        """Take the pod's link away and its address back."""
-        if self._pool.lease(uid) is not None:
+        """Take the pod's link and the node's ports away, and its address back."""
+        lease = self._pool.lease(uid)
+        if lease is not None:
             await self._in_thread(lambda links: links.delete(host_link(uid)))
             self._pool.release(uid)
+            if lease.ports:
+                await self._in_thread(lambda _: self._apply_rules())
 
     async def _in_thread(self, function: Callable[[Links], T]) -> T:
         def run() -> T:
@@ -132,15 +143,6 @@ class PodNetwork:
                 return function(self._made)
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, run)
-
-
-def rules(pod_cidr: str, cluster_cidr: str) -> Ruleset:
-    """What lets pods of this node talk to what lies outside the cluster. Pure."""
-    outside = f"ip daddr != {cluster_cidr} ip daddr != 224.0.0.0/4"
-    return Ruleset(
-        hooks={"postrouting": "type nat hook postrouting priority srcnat"},
-        chains={"postrouting": (f'ip saddr {pod_cidr} {outside} oifname != "{BRIDGE}" masquerade',)},
-    )
 
 
 def _let_docker_forward(cluster_cidr: str) -> None:

@@ -17,6 +17,7 @@ from lightkube.models.core_v1 import Container, LifecycleHandler
 
 from client import rest
 from kubelet.images import ImageError
+from kubelet.network.host_ports import host_ports
 from kubelet.network.ipam import NoAddressLeft
 from kubelet.objects import NotSynced
 from kubelet.pods import mounting
@@ -85,7 +86,7 @@ async def create_sandbox(state: PodState) -> None:
             host.network.address(state.uid)
         sandbox = await host.runtime.create_sandbox(sandbox_spec(pod, 0))
         if not state.host_network:
-            await host.network.attach(state.uid, sandbox.id, sandbox.pid)
+            await host.network.attach(state.uid, sandbox.id, sandbox.pid, ports=host_ports(pod.spec))
     except EngineUnavailable:
         raise
     except (RuntimeFailure, NoAddressLeft, OSError) as error:

@@ -45,11 +45,13 @@ async def test_the_node_registers_with_a_lease(node, api):
 
 async def test_a_pod_runs_and_is_reached_by_its_address(node, api):
     probe = {"httpGet": {"path": "/", "port": 80}, "periodSeconds": 1}
-    await api.create("web", {"containers": [{**WEB, "readinessProbe": probe}, SLEEP]})
+    ports = [{"containerPort": 80, "hostPort": 8088}]
+    await api.create("web", {"containers": [{**WEB, "readinessProbe": probe, "ports": ports}, SLEEP]})
     pod = await api.ready("web")
     assert pod.status.podIP.startswith("10.244.9.") and pod.status.hostIP == "10.89.99.1"
-    answer = await asyncio.to_thread(node.inside, "busybox", "wget", "-q", "-O-", f"http://{pod.status.podIP}/")
-    assert answer.stdout == "web\n"
+    for address in (pod.status.podIP, "10.89.99.1:8088", "127.0.0.1:8088"):
+        answer = await asyncio.to_thread(node.inside, "busybox", "wget", "-q", "-O-", f"http://{address}/")
+        assert answer.stdout == "web\n", address
     for reason in ("Pulled", "Created", "Started"):
         await event(api, "web", reason)
     await api.delete(pod)

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from kubelet.network.host_ports import HostPort
 from kubelet.network.links import Peer, host_link
 from kubelet.network.pod_network import PodNetwork
 from linux import namespaces
@@ -178,3 +179,78 @@ def test_what_the_kernel_refuses_is_an_os_error(world: World) -> None:
             await network.attach("a", "sandbox", gone)
 
     world.network(work)
+
+
+ANY = HostPort("tcp", "0.0.0.0", 8080, 80)
+
+
+def test_a_host_port_leads_to_the_pod_until_it_is_gone(world: World) -> None:
+    async def attach(network: PodNetwork) -> str:
+        await network.configure(CIDR, PEERS, ["a", "b"])
+        await network.attach("b", "sandbox-b", world.sandbox("b"))
+        return await network.attach("a", "sandbox-a", world.sandbox("a"), ports=(ANY,))
+
+    address = world.network(attach)
+    world.listen("a", "0.0.0.0", 80)
+    assert world.seen_as(world.outside, NODE_IP, 8080) == OUTSIDE_IP, "clients keep their address"
+    assert world.seen_as(world.node, NODE_IP, 8080)
+    assert world.seen_as(world.node, "127.0.0.1", 8080) == "10.244.1.1"
+    assert world.seen_as("b", NODE_IP, 8080) == "10.244.1.1"
+    assert world.seen_as("a", NODE_IP, 8080) == "10.244.1.1", "a pod reaches itself, too"
+    assert not world.seen_as(world.outside, NODE_IP, 80)
+
+    async def restarted(network: PodNetwork) -> None:
+        await network.configure(CIDR, PEERS, ["a", "b"])
+
+    world.network(restarted)
+    assert world.seen_as(world.outside, NODE_IP, 8080) == OUTSIDE_IP, "a new kubelet knows it"
+
+    async def detach(network: PodNetwork) -> None:
+        await network.configure(CIDR, PEERS, ["a", "b"])
+        await network.detach("a")
+
+    world.network(detach)
+    assert not world.seen_as(world.outside, NODE_IP, 8080)
+    assert address not in run("ip", "netns", "exec", world.node, "nft", "list", "ruleset")
+
+
+def test_host_ports_are_told_apart_by_address_and_protocol(world: World) -> None:
+    ports = {
+        "a": (HostPort("udp", "0.0.0.0", 53, 5353), HostPort("tcp", NODE_IP, 8080, 80)),
+        "b": (HostPort("tcp", "127.0.0.1", 8080, 80),),
+    }
+
+    async def attach(network: PodNetwork) -> None:
+        await network.configure(CIDR, PEERS, ["a", "b"])
+        for uid, wanted in ports.items():
+            await network.attach(uid, f"sandbox-{uid}", world.sandbox(uid), ports=wanted)
+
+    world.network(attach)
+    world.listen("a", "0.0.0.0", 5353, kind=socket.SOCK_DGRAM)
+    assert world.seen_as(world.outside, NODE_IP, 53, kind=socket.SOCK_DGRAM) == OUTSIDE_IP
+    world.listen("b", "0.0.0.0", 80)
+    assert world.seen_as(world.node, "127.0.0.1", 8080) == "10.244.1.1"
+    assert not world.seen_as(world.node, NODE_IP, 8080), "that one is a's, which does not listen yet"
+    world.listen("a", "0.0.0.0", 80)
+    assert world.seen_as(world.outside, NODE_IP, 8080) == OUTSIDE_IP
+
+
+def test_the_nodes_loopback_is_not_the_pods(world: World) -> None:
+    """route_localnet, which host ports on 127.0.0.1 need, must not open it to them."""
+
+    async def attach(network: PodNetwork) -> None:
+        await network.configure(CIDR, PEERS, ["a"])
+        await network.attach("a", "sandbox", world.sandbox("a"))
+
+    world.network(attach)
+    world.listen(world.node, "127.0.0.1", 7000)
+
+    def route_to_it() -> None:
+        subprocess.run(["sysctl", "-qw", "net.ipv4.conf.all.route_localnet=1"], check=True)
+        subprocess.run(["ip", "route", "flush", "table", "local", "exact", "127.0.0.0/8"], check=True)
+        subprocess.run(["ip", "route", "flush", "table", "local", "exact", "127.0.0.1"], check=True)
+        subprocess.run(["ip", "route", "add", "127.0.0.1", "via", "10.244.1.1"], check=True)
+
+    assert world.seen_as(world.node, "127.0.0.1", 7000) == "127.0.0.1"
+    world.inside("a", route_to_it)
+    assert not world.seen_as("a", "127.0.0.1", 7000)

@@ -12,10 +12,10 @@ from kubelet.admission import refusal
 from kubelet.images import pull_policy
 from kubelet.machine import architecture
 from kubelet.main import parse_args, parse_labels, parse_taints
+from kubelet.network.host_ports import rules as node_rules
 from kubelet.network.ipam import AddressPool, NoAddressLeft
 from kubelet.network.links import Peer, host_link, vtep_mac
 from kubelet.network.overlay import peers_of
-from kubelet.network.pod_network import rules as node_rules
 from kubelet.pods.container_spec import ClusterDns, hosts_file, resolv_conf, security
 from kubelet.pods.env import ConfigError
 from kubelet.pods.resources import container_resources, qos_class
@@ -75,7 +75,7 @@ def test_names_fit_the_kernel_and_follow_from_the_pod():
 
 
 def test_masquerading_stops_at_the_cluster():
-    (rule,) = node_rules("10.244.1.0/24", "10.244.0.0/16").chains["postrouting"]
+    *_, rule = node_rules("10.244.1.0/24", "10.244.0.0/16", []).chains["postrouting"]
     assert rule.startswith("ip saddr 10.244.1.0/24 ip daddr != 10.244.0.0/16")
 
 
