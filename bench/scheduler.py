@@ -106,6 +106,7 @@ async def start_scheduler(kubeconfig: str) -> asyncio.subprocess.Process:
 
 async def register(client: Client, wanted: Node) -> None:
     await client.create(wanted)
+    await client.patch(Node, meta.name(wanted), {"spec": {"taints": None}})  # new nodes are not-ready for a moment
     if wanted.status is not None:
         await client.patch(Node.Status, meta.name(wanted), {"status": wanted.status.to_dict()})
 

@@ -70,7 +70,7 @@ class EndpointSliceController:
         try:
             await self._client.create(wanted)
         except Exception as error:
-            if not (writes.is_status(error, 409) or _namespace_is_going(error)):
+            if not (writes.is_status(error, 409) or writes.namespace_is_going(error)):
                 raise
 
     async def _update(self, wanted: EndpointSlice) -> None:
@@ -82,10 +82,6 @@ class EndpointSliceController:
 
     async def _delete(self, present: EndpointSlice) -> None:
         await writes.delete_quietly(self._client, present)
-
-
-def _namespace_is_going(error: Exception) -> bool:
-    return writes.is_status(error, 403) and "because it is being terminated" in str(error)
 
 
 def _service_key(present: EndpointSlice) -> list[str]:

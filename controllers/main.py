@@ -33,6 +33,7 @@ from controllers.replicaset import ReplicaSetController
 from controllers.serviceaccount import ServiceAccountController
 from controllers.taint_eviction import TaintEvictionController
 from controllers.token_cleaner import TokenCleaner
+from controllers.zones import EvictionLimits
 
 LEASE_NAME = "kube-controller-manager"
 
@@ -74,6 +75,12 @@ def build(client: Client, options: argparse.Namespace) -> Manager:
             grace=options.node_monitor_grace_period,
             startup_grace=options.node_startup_grace_period,
             period=options.node_monitor_period,
+        ),
+        limits=EvictionLimits(
+            rate=options.node_eviction_rate,
+            secondary_rate=options.secondary_node_eviction_rate,
+            large=options.large_cluster_size_threshold,
+            threshold=options.unhealthy_zone_threshold,
         ),
     )
     TaintEvictionController(manager)
@@ -123,6 +130,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--node-monitor-period", type=parse_duration, default=5.0, help="how often silent nodes are looked at")
     add("--node-monitor-grace-period", type=parse_duration, default=40.0, help="silence until a node is lost")
     add("--node-startup-grace-period", type=parse_duration, default=60.0, help="the same before its first word")
+    add("--node-eviction-rate", type=float, default=0.1, help="lost nodes given up a second, in a zone")
+    add("--secondary-node-eviction-rate", type=float, default=0.01, help="the same when most of a large zone is lost")
+    add("--large-cluster-size-threshold", type=int, default=50, help="nodes; a smaller zone then gives none up")
+    add("--unhealthy-zone-threshold", type=float, default=0.55, help="the part of a zone's nodes that is most of them")
     add("--node-deleted-quarantine", type=parse_duration, default=5.0, help="until a deleted node's pods go")
     add("--terminated-pod-gc-threshold", type=int, default=12_500, help="finished pods kept")
     add("--cluster-signing-cert-file", help="the CA that signs node certificates")

@@ -70,7 +70,7 @@ def lost_conditions(node: Node, now: datetime) -> list[NodeCondition]:
 
 
 def wanted_taints(node: Node, *, evict: bool) -> frozenset[Key]:
-    """The managed taints this node should have; `evict` is False while nothing may be evicted (all nodes lost)."""
+    """The managed taints this node should have; `evict` says whether its turn to be given up has come (zones.py)."""
     wanted: set[Key] = set()
     ready = ready_status(node)
     if ready != "True":
@@ -85,6 +85,12 @@ def wanted_taints(node: Node, *, evict: bool) -> frozenset[Key]:
     if node.spec and node.spec.unschedulable:
         wanted.add((UNSCHEDULABLE, "NoSchedule"))
     return frozenset(wanted)
+
+
+def is_evicted(node: Node) -> bool:
+    """Whether the node has been given up already."""
+    keys = {each.key for each in (node.spec.taints if node.spec else None) or () if each.effect == "NoExecute"}
+    return bool(keys & {NOT_READY, UNREACHABLE})
 
 
 def with_taints(present: list[Taint] | None, wanted: frozenset[Key], now: datetime) -> list[Taint] | None:
@@ -135,9 +141,14 @@ class Observations:
         ended_gap = self._heard is not None and moment - self._heard > self._long_gap
         self._counted, self._heard = counted, moment
         if ended_gap:
-            for sight in self._nodes.values():
-                sight.at = counted
+            self.renew()
         return ended_gap
+
+    def renew(self) -> None:
+        """Every node gets its grace period anew."""
+        now = self.now()
+        for sight in self._nodes.values():
+            sight.at = now
 
     def see(self, name: str, *, lease: str, heartbeat: datetime | None) -> None:
         """The node as it is now: it lives if its lease or its status' heartbeat changed."""

@@ -5,8 +5,8 @@ evicted by taint_eviction.py.
 
 Invariants
 - Silence is measured on the local monotonic clock, and only while the API server demonstrably works for us.
-- When no node at all is ready, nothing is evicted: then the network or the control plane is the likelier cause, and
-  there is nowhere to go.
+- NoSchedule follows the conditions at once; NoExecute, which evicts, waits for the node's turn (zones.py). When no node
+  at all is ready, nothing is evicted: then the network or the control plane is the likelier cause.
 - Conditions and taints are written compare-and-swap, so a node that reports back at the same moment wins.
 """
 
@@ -28,6 +28,7 @@ from lightkube.resources.core_v1 import Node, Pod
 from api import meta, pods
 from controllers import node_health, writes
 from controllers.manager import Manager
+from controllers.zones import Brake, EvictionLimits, zone_of
 
 NODE_LEASES = "kube-node-lease"
 HEARTBEAT_NAMESPACE = "kube-system"
@@ -48,7 +49,7 @@ class Timing:
 class NodeLifecycleController:
     """Watches over the nodes' heartbeats."""
 
-    def __init__(self, manager: Manager, *, timing: Timing) -> None:
+    def __init__(self, manager: Manager, *, timing: Timing, limits: EvictionLimits) -> None:
         self._client = manager.client
         self._events = manager.recorder("node-controller")
         self._timing = timing
@@ -57,7 +58,7 @@ class NodeLifecycleController:
         self._leases = manager.informer(Lease)
         self._pods.add_index("node", node_index)
         self._seen = node_health.Observations(time.monotonic, period=timing.period)
-        self._outage = False
+        self._brake = Brake(time.monotonic, limits)
         self._controller = manager.controller("node-lifecycle", self.reconcile, workers=4)
         self._nodes.on_change(self._node_changed)
         self._leases.on_change(self._lease_changed)
@@ -69,12 +70,12 @@ class NodeLifecycleController:
         if new is None:
             if old is not None:
                 self._seen.forget(meta.name(old))
-            self._notice_outage()
+            self._survey()
             return
         self._look_at(new)
         self._controller.enqueue(meta.name(new))
-        if old is None or node_health.ready_status(old) != node_health.ready_status(new):
-            self._notice_outage()
+        if old is None or _readiness(old) != _readiness(new):
+            self._survey()
 
     def _lease_changed(self, old: Lease | None, new: Lease | None) -> None:
         if new is None:
@@ -117,16 +118,16 @@ class NodeLifecycleController:
         renewed.spec = spec
         await writes.put(self._client, renewed)
 
-    def _notice_outage(self) -> None:
-        nodes = self._nodes.list()
-        outage = bool(nodes) and not any(node_health.ready_status(node) == "True" for node in nodes)
-        if outage == self._outage:
-            return
-        self._outage = outage
-        if outage:
-            log.warning("no node is ready: nothing is evicted until one is")
-        for node in nodes:
-            self._controller.enqueue(meta.name(node))
+    def _survey(self) -> None:
+        nodes, was_stopped = self._nodes.list(), self._brake.stopped
+        changed = self._brake.survey(nodes)
+        for zone, state in changed.items():
+            log.warning("zone %s is in state %s", zone, state.value)
+        if was_stopped and not self._brake.stopped:
+            self._seen.renew()  # whatever kept all of them silent, each gets its grace period anew
+        if changed or was_stopped != self._brake.stopped:
+            for node in nodes:
+                self._controller.enqueue(meta.name(node))
 
     # Acting
 
@@ -139,7 +140,7 @@ class NodeLifecycleController:
         grace = self._timing.grace if ever_reported else self._timing.startup_grace
         if silent > grace:
             node = await self._mark_lost(node)
-        node = await self._taint(node)
+        node = await self._taint(node, lost=silent > grace or node_health.ready_status(node) == "False")
         if silent > grace:
             await self._mark_pods_not_ready(node)
         # Come back when this node could have used up its grace; a lost one is woken by its own status.
@@ -162,8 +163,16 @@ class NodeLifecycleController:
             self._events.event(node, "Normal", "NodeNotReady", message)
         return stored
 
-    async def _taint(self, node: Node) -> Node:
-        wanted = node_health.wanted_taints(node, evict=not self._outage)
+    async def _taint(self, node: Node, *, lost: bool) -> Node:
+        evict = False
+        if node_health.ready_status(node) != "True" and not self._brake.stopped:
+            evict = node_health.is_evicted(node)
+            if lost and not evict:
+                wait = self._brake.seconds_until(node)
+                evict = wait == 0
+                if 0 < wait < float("inf"):
+                    self._controller.enqueue_after(meta.name(node), wait)
+        wanted = node_health.wanted_taints(node, evict=evict)
         taints = node_health.with_taints(node.spec.taints if node.spec else None, wanted, meta.now())
         if taints is None:
             return node
@@ -192,6 +201,11 @@ class NodeLifecycleController:
                 raise
             return
         self._events.event(pod, "Warning", "NodeNotReady", "Node is not ready")
+
+
+def _readiness(node: Node) -> tuple[str, str]:
+    """What the brake goes by."""
+    return node_health.ready_status(node), zone_of(node)
 
 
 def node_index(pod: Pod) -> list[str]:

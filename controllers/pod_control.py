@@ -108,7 +108,7 @@ class PodControl(Generic[O]):
         try:
             created = await self._client.create(pod)
         except Exception as error:
-            if writes.is_status(error, 403) and "because it is being terminated" in str(error):
+            if writes.namespace_is_going(error):
                 return  # the namespace is going, and so will the owner
             self._events.event(owner, "Warning", "FailedCreate", f"Error creating: {error}")
             raise
@@ -140,11 +140,7 @@ class PodControl(Generic[O]):
             return
         updated = meta.clone(owner)
         updated.status = status  # type: ignore[attr-defined]
-        try:
-            await writes.put(self._client, updated, "status")
-        except Exception as error:
-            if not writes.is_status(error, 404):
-                raise
+        await writes.put_status(self._client, updated)
 
 
 def selector_of(owner: Any) -> selectors.LabelSelector | None:

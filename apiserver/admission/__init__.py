@@ -9,7 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from api.kinds import Kind
-from apiserver.admission import default_toleration_seconds, namespace_lifecycle, service_account
+from apiserver.admission import (
+    default_toleration_seconds,
+    namespace_lifecycle,
+    service_account,
+    taint_nodes_by_condition,
+)
 from apiserver.backend import Backend
 
 
@@ -19,6 +24,8 @@ async def admit_create(kind: Kind, obj: Any, backend: Backend) -> None:
     if kind.qualified == "pods":
         service_account.admit(obj)
         default_toleration_seconds.admit(obj, backend.config)
+    elif kind.qualified == "nodes":
+        taint_nodes_by_condition.admit(obj)
 
 
 async def admit_update(kind: Kind, new: Any, old: Any, backend: Backend) -> None:

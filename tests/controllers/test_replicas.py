@@ -6,15 +6,25 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from lightkube.models.apps_v1 import ReplicaSetSpec
-from lightkube.models.core_v1 import Container, ContainerStatus, PodCondition, PodSpec, PodStatus, PodTemplateSpec
+from lightkube.models.core_v1 import (
+    Container,
+    ContainerStatus,
+    PodCondition,
+    PodSpec,
+    PodStatus,
+    PodTemplateSpec,
+    ReplicationControllerSpec,
+    ReplicationControllerStatus,
+)
 from lightkube.models.meta_v1 import LabelSelector, ObjectMeta, OwnerReference
 from lightkube.resources.apps_v1 import ReplicaSet
-from lightkube.resources.core_v1 import Pod
+from lightkube.resources.core_v1 import Pod, ReplicationController
 
 from api import selectors
 from controllers import ranking
 from controllers.adoption import Claim, judge
 from controllers.expectations import Expectations
+from controllers.pod_control import selector_of
 from controllers.replicaset import pod_from, status_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -127,6 +137,21 @@ def test_status_counts_and_reports_failures() -> None:
     given.status = found
     assert status_of(given, active[:1], ValueError("quota")).conditions[0].reason == "FailedCreate"
     assert status_of(given, active, None).conditions is None
+
+
+def test_a_replication_controller_is_a_replica_set_with_a_plain_selector() -> None:
+    spec = ReplicationControllerSpec(replicas=3, selector={"app": "web"})
+    given = ReplicationController(metadata=ObjectMeta(name="web", namespace="ns", uid="rc", generation=2), spec=spec)
+    selector = selector_of(given)
+    assert selector is not None
+    assert selector.matches({"app": "web", "more": "labels"})
+    assert not selector.matches({"app": "other"})
+    found = status_of(given, [pod("a")], ValueError("quota"))
+    assert isinstance(found, ReplicationControllerStatus)
+    assert (found.replicas, found.readyReplicas, found.observedGeneration) == (1, 1, 2)
+    assert found.conditions[0].reason == "FailedCreate"
+    assert pod_from(given).metadata.ownerReferences[0].kind == "ReplicationController"
+    assert not selector_of(ReplicationController(spec=ReplicationControllerSpec()))
 
 
 async def test_expectations_hold_until_the_watch_told_everything() -> None:

@@ -206,11 +206,12 @@ class FakeKubelets:
                     await ignoring_gone(self.client.delete(Node, name))
 
     async def add(self, name: str, *, cpu: str = "4", memory: str = "8Gi", limit: str = "110", **spec: Any) -> None:
-        """Register a node, Ready from the start."""
+        """Register a node, Ready and untainted from the start."""
         room = {"cpu": cpu, "memory": memory, "pods": limit}
         labels = {"kubernetes.io/hostname": name, **spec.pop("labels", {})}
         node = Node(metadata=ObjectMeta(name=name, labels=labels), status=self._status(name, room))
         await self.client.create(node)
+        await self.client.patch(Node, name, {"spec": {"taints": None}})  # as the controllers will
         await self.report(name, room)
         self._names.add(name)
         await self._renew_one(name)

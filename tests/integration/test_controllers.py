@@ -16,7 +16,16 @@ from cryptography import x509
 from lightkube import ApiError
 from lightkube.models.apps_v1 import DeploymentSpec, DeploymentStrategy, ReplicaSetSpec, RollingUpdateDeployment
 from lightkube.models.certificates_v1 import CertificateSigningRequestSpec
-from lightkube.models.core_v1 import Container, ContainerPort, PodSpec, PodTemplateSpec, ServicePort, ServiceSpec
+from lightkube.models.core_v1 import (
+    Container,
+    ContainerPort,
+    NodeCondition,
+    NodeStatus,
+    PodSpec,
+    PodTemplateSpec,
+    ServicePort,
+    ServiceSpec,
+)
 from lightkube.models.meta_v1 import LabelSelector, ObjectMeta
 from lightkube.resources.apps_v1 import Deployment, ReplicaSet
 from lightkube.resources.certificates_v1 import CertificateSigningRequest
@@ -390,6 +399,38 @@ async def test_a_silent_node_is_tainted_its_pods_move_and_all_is_undone_when_it_
     nodes.look_again()
     await until(client, Node, lambda objs: not any(n.spec.taints for n in objs))
     await until(client, Pod, ready(6), namespace=namespace)
+
+
+async def test_a_new_node_takes_no_pods_until_it_is_ready(client, namespace):
+    unready = NodeStatus(
+        conditions=[NodeCondition(type="Ready", status="False")], allocatable={"cpu": "4", "memory": "8Gi", "pods": "9"}
+    )
+    created = await client.create(Node(metadata=ObjectMeta(name="late"), status=unready))
+    assert [(t.key, t.effect) for t in created.spec.taints] == [("node.kubernetes.io/not-ready", "NoSchedule")]
+    ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    await client.patch(Node.Status, "late", ready)
+    await until(client, Node, lambda objs: any(meta.name(n) == "late" and not n.spec.taints for n in objs))
+    await client.delete(Node, "late")
+
+
+async def test_many_lost_nodes_are_given_up_slowly(client, namespace, nodes):
+    for name in ("d", "e", "f", "g"):
+        await nodes.add(name)
+    nodes.silent |= {"a", "b", "c"}
+
+    def tainted(effect: str):
+        def count(found: list[Node]) -> list[str]:
+            return [meta.name(n) for n in found if any(t.effect == effect for t in n.spec.taints or [])]
+
+        return count
+
+    await until(client, Node, lambda objs: len(tainted("NoSchedule")(objs)) == 3)
+    await until(client, Node, lambda objs: len(tainted("NoExecute")(objs)) == 1)
+    await stays(client, Node, lambda objs: len(tainted("NoExecute")(objs)) == 1, namespace=None, seconds=2)
+    nodes.silent.clear()
+    for name in ("a", "b", "c"):
+        await nodes.report(name)
+    await until(client, Node, lambda objs: not any(n.spec.taints for n in objs))
 
 
 async def test_when_all_nodes_are_lost_at_once_nothing_is_evicted(client, namespace, nodes):
