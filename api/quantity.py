@@ -26,7 +26,12 @@ _DECIMAL = {
     "P": Decimal(10**15),
     "E": Decimal(10**18),
 }
-_NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))([eE][+-]?\d+|[KMGTPE]i|[numkMGTPE])?\Z", re.ASCII)
+_NUMBER = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))([eE][+-]?\d{1,3}|[KMGTPE]i|[numkMGTPE])?\Z", re.ASCII)
+_EXPONENT = {f"e{each}" if each else "": Decimal(10) ** each for each in range(-9, 37, 3)}
+_MOST = Decimal(10) ** 36
+"""Larger amounts are taken for this one."""
+_LONGEST = 256
+"""Characters of a quantity, and with three digits in an exponent a bound on all work with it."""
 ERROR = r"quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 
 
@@ -40,15 +45,19 @@ class QuantityError(ValueError):
 @lru_cache(maxsize=4096)
 def parse(text: str) -> Decimal:
     """The exact amount in base units (cores, bytes, pods). Raises QuantityError."""
-    match = _NUMBER.match(text)
+    number, suffix = _split(text)
+    if suffix in _BINARY:
+        amount = number * _BINARY[suffix]
+    else:
+        amount = number * _DECIMAL[suffix] if suffix in _DECIMAL else number.scaleb(int(suffix[1:]))
+    return max(-_MOST, min(amount, _MOST))
+
+
+def _split(text: str) -> tuple[Decimal, str]:
+    match = _NUMBER.match(text) if len(text) <= _LONGEST else None
     if not match:
         raise QuantityError()
-    number, suffix = Decimal(match[1]), match[2] or ""
-    if suffix in _BINARY:
-        return number * _BINARY[suffix]
-    if suffix in _DECIMAL:
-        return number * _DECIMAL[suffix]
-    return number * Decimal(10) ** int(suffix[1:])
+    return Decimal(match[1]), match[2] or ""
 
 
 @lru_cache(maxsize=4096)
@@ -66,15 +75,16 @@ def bytes_(text: str) -> int:
 def canonical(value: int | float | str) -> str:
     """The form in which the API stores an amount: `1` for 1, `500m` for 0.5 or "0.5". Raises QuantityError.
 
-    As in Kubernetes the family of the suffix (binary or decimal) is kept and the number in front of it is whole.
+    As in Kubernetes the family of the suffix (binary, decimal or exponent) is kept and the number in front is whole.
     """
-    text = str(value) if not isinstance(value, float) else format(Decimal(repr(value)), "f")
-    amount = parse(text)
-    match = _NUMBER.match(text)
-    suffix = (match[2] or "") if match else ""
+    if isinstance(value, int) and value.bit_length() > 1024:
+        raise QuantityError()
+    text = str(value)
+    amount, (_, suffix) = parse(text), _split(text)
     if suffix in _BINARY and amount == amount.to_integral_value():
         return _scaled(amount, [(unit, Decimal(size)) for unit, size in reversed(_BINARY.items())] + [("", Decimal(1))])
-    return _scaled(amount, list(reversed(_DECIMAL.items())))
+    family = _EXPONENT if suffix[:1] in ("e", "E") and suffix != "E" else _DECIMAL
+    return _scaled(amount, list(reversed(family.items())))
 
 
 def _scaled(amount: Decimal, units: list[tuple[str, Decimal]]) -> str:

@@ -7,8 +7,9 @@ A selector that cannot be read raises `SelectorError`, whose text is fit for the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from lightkube.models import meta_v1
 
@@ -17,8 +18,8 @@ _VALUE = r"(?:[a-zA-Z0-9](?:[-a-zA-Z0-9_.]{0,61}[a-zA-Z0-9])?)?"
 _EQUALITY = re.compile(rf"({_KEY})\s*(==|=|!=)\s*({_VALUE})\Z")
 _SET = re.compile(rf"({_KEY})\s+(in|notin)\s*\(([^()]*)\)\Z")
 _EXISTS = re.compile(rf"(!?)\s*({_KEY})\Z")
-_COMPARE = re.compile(rf"({_KEY})\s*([<>])\s*(-?\d+)\Z")
-_SPLIT = re.compile(r",(?![^(]*\))")
+_COMPARE = re.compile(rf"({_KEY})\s*([<>])\s*(-?\d{{1,19}})\Z")
+_TOKEN = re.compile(r",|\([^)]*\)?|[^,(]+")
 
 
 class SelectorError(ValueError):
@@ -34,7 +35,11 @@ class Requirement:
     values: tuple[str, ...] = ()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        return _OPERATORS[self.operator](labels.get(self.key), self.values)
+        return _OPERATORS[self.operator](labels.get(self.key), self._wanted)
+
+    @cached_property
+    def _wanted(self) -> Collection[str]:
+        return self.values if len(self.values) < 8 else frozenset(self.values)
 
 
 @dataclass(frozen=True)
@@ -74,19 +79,19 @@ class FieldSelector:
         return next((value for each, equal, value in self.conditions if equal and each == path), None)
 
 
-def _greater(value: str | None, values: tuple[str, ...]) -> bool:
-    return _is_integer(value) and int(value or 0) > int(values[0])
+def _greater(value: str | None, values: Collection[str]) -> bool:
+    return _is_integer(value) and int(value or 0) > int(next(iter(values)))
 
 
-def _less(value: str | None, values: tuple[str, ...]) -> bool:
-    return _is_integer(value) and int(value or 0) < int(values[0])
+def _less(value: str | None, values: Collection[str]) -> bool:
+    return _is_integer(value) and int(value or 0) < int(next(iter(values)))
 
 
 def _is_integer(value: str | None) -> bool:
-    return value is not None and re.fullmatch(r"-?\d+", value) is not None
+    return value is not None and re.fullmatch(r"-?\d{1,19}", value) is not None
 
 
-_OPERATORS: dict[str, Callable[[str | None, tuple[str, ...]], bool]] = {
+_OPERATORS: dict[str, Callable[[str | None, Collection[str]], bool]] = {
     "In": lambda value, values: value is not None and value in values,
     "NotIn": lambda value, values: value is None or value not in values,
     "Exists": lambda value, values: value is not None,
@@ -100,7 +105,18 @@ def parse_label_selector(text: str | None) -> LabelSelector:
     """Read `app=web,tier in (a, b),!legacy`. Raises SelectorError."""
     if not text or not text.strip():
         return LabelSelector()
-    return LabelSelector(tuple(_parse_requirement(part.strip()) for part in _SPLIT.split(text)))
+    return LabelSelector(tuple(_parse_requirement(part.strip()) for part in _split(text)))
+
+
+def _split(text: str) -> list[str]:
+    """At the commas outside of parentheses."""
+    parts = [""]
+    for token in _TOKEN.findall(text):
+        if token == ",":
+            parts.append("")
+        else:
+            parts[-1] += token
+    return parts
 
 
 def _parse_requirement(text: str) -> Requirement:

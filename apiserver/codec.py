@@ -1,6 +1,6 @@
 """Bodies to objects and back: the edge where bytes become lightkube structs.
 
-Interface: `read_document` (bytes -> dict), `decode` (dict -> struct, with everything unknown or duplicate named),
+Interface: `decode` (dict -> struct, with everything unknown or duplicate named),
 `encode_object` (struct -> the bytes that are stored).
 
 Invariants
@@ -12,11 +12,9 @@ Invariants
 from __future__ import annotations
 
 import functools
-import json
 import re
 import types
 import typing
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -24,15 +22,13 @@ from functools import cache
 from typing import Any
 
 import msgspec
-import yaml
 from lightkube.models import resource as resource_model
 
 from api import quantity
-from api.errors import BadRequest, Invalid, UnsupportedMediaType, required
-from apiserver import protobuf
+from api.errors import BadRequest, Invalid, required
+from apiserver.schema.document import JSON, MAX_COMPLAINTS, YAML, Document, read_document
 
-JSON = "application/json"
-YAML = "application/yaml"
+__all__ = ["JSON", "YAML", "Document", "read_document"]  # what callers of the edge need, under one name
 
 
 class FieldValidation(StrEnum):
@@ -41,132 +37,6 @@ class FieldValidation(StrEnum):
     IGNORE = "Ignore"
     WARN = "Warn"
     STRICT = "Strict"
-
-
-# --- bytes to documents -----------------------------------------------------------------------------------------
-
-
-@dataclass
-class Document:
-    """A parsed body: its value and the duplicate fields the parser would otherwise hide."""
-
-    value: Any
-    duplicates: list[str] = field(default_factory=list)
-
-
-def read_document(body: bytes, media_type: str) -> Document:
-    """Parse JSON, YAML or protobuf. Raises BadRequest, and UnsupportedMediaType for any other type."""
-    if media_type in ("", JSON) or media_type.endswith("+json"):
-        return _read_json(body)
-    if media_type in (YAML, "text/yaml") or media_type.endswith("+yaml"):
-        return _read_yaml(body)
-    if media_type == protobuf.MEDIA_TYPE:
-        return _read_protobuf(body)
-    raise UnsupportedMediaType(
-        f"the body of the request was in an unknown format - accepted media types include: "
-        f"{JSON}, {YAML}, {protobuf.MEDIA_TYPE}"
-    )
-
-
-def _read_protobuf(body: bytes) -> Document:
-    try:
-        return Document(protobuf.read(body))
-    except (protobuf.ProtobufError, msgspec.DecodeError) as error:
-        raise BadRequest(f"couldn't get version/kind; protobuf parse error: {error}") from None
-
-
-_SPACED_COLON = re.compile(rb'"\s+:')
-
-
-def _read_json(body: bytes) -> Document:
-    try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise BadRequest(f"couldn't get version/kind; json parse error: {_reason(error)}") from None
-    # Counting members is far cheaper than parsing twice, and only a difference needs the exact answer.
-    members = body.count(b'":') - body.count(b'\\":')
-    if members == _count_members(value) and not _SPACED_COLON.search(body):
-        return Document(value)
-    return Document(value, _duplicates(json.loads(body, object_pairs_hook=_Members.of_pairs), ""))
-
-
-class _Members(dict[str, Any]):
-    """An object that remembers which of its members were given more than once."""
-
-    repeated: list[str]
-
-    @classmethod
-    def of_pairs(cls, pairs: list[tuple[str, Any]]) -> _Members:
-        self = cls(pairs)
-        self.repeated = []
-        if len(self) < len(pairs):
-            counts = Counter(key for key, _ in pairs)
-            self.repeated = [key for key, count in counts.items() if count > 1]
-        return self
-
-
-def _duplicates(value: Any, path: str) -> list[str]:
-    """The paths of duplicate members."""
-    if isinstance(value, list):
-        return [each for index, inner in enumerate(value) for each in _duplicates(inner, f"{path}[{index}]")]
-    if not isinstance(value, _Members):
-        return []
-    prefix = f"{path}." if path else ""
-    here = [prefix + key for key in value.repeated]
-    return here + [each for key, inner in value.items() for each in _duplicates(inner, prefix + key)]
-
-
-def _reason(error: Exception) -> str:
-    return "the document is nested too deeply" if isinstance(error, RecursionError) else str(error)
-
-
-def _count_members(value: Any) -> int:
-    """How many members all objects in a document have together."""
-    count = 0
-    left = [value]
-    while left:
-        each = left.pop()
-        if isinstance(each, dict):
-            count += len(each)
-            left.extend(inner for inner in each.values() if isinstance(inner, dict | list))
-        elif isinstance(each, list):
-            left.extend(inner for inner in each if isinstance(inner, dict | list))
-    return count
-
-
-class _Loader(yaml.CSafeLoader):
-    """Safe YAML as Kubernetes reads it: timestamps stay text, duplicate keys are noted."""
-
-
-def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> _Members:
-    loader.flatten_mapping(node)
-    pairs = []
-    for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        name = key if isinstance(key, str) else json.dumps(key, default=str)
-        pairs.append((name, loader.construct_object(value_node, deep=True)))
-    return _Members.of_pairs(pairs)
-
-
-def _construct_text(loader: Any, node: Any) -> Any:
-    return loader.construct_yaml_str(node)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
-_Loader.add_constructor("tag:yaml.org,2002:timestamp", _construct_text)
-
-
-def _read_yaml(body: bytes) -> Document:
-    loader = None
-    try:
-        loader = _Loader(body)
-        value = loader.get_single_data()
-    except (yaml.YAMLError, RecursionError, UnicodeDecodeError, ValueError) as error:
-        raise BadRequest(f"couldn't get version/kind; yaml parse error: {' '.join(str(error).split())}") from None
-    finally:
-        if loader is not None:
-            loader.dispose()
-    return Document(value, _duplicates(value, ""))
 
 
 # --- the shape of a class ---------------------------------------------------------------------------------------
@@ -272,8 +142,21 @@ def _normalise_struct(value: dict[str, Any], shape: Shape, path: str, problems: 
             nulls.append(key)
         elif member.kind != "any":
             value[key] = normalise(inner, member, f"{path}.{key}" if path else key, problems)
+        elif inner.__class__ is not str:
+            _check_numbers(inner, f"{path}.{key}" if path else key, problems)
     for key in nulls:
         del value[key]
+
+
+def _check_numbers(value: Any, path: str, problems: Problems) -> None:
+    """Whole numbers have 64 bits, in free-form values too."""
+    left = [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, dict | list):
+            left += each.values() if isinstance(each, dict) else each
+        elif isinstance(each, int) and not -(2**63) <= each < 2**63:
+            problems.wrong.append(f"{path}: cannot unmarshal number {str(each)[:40]} into Go value of type int64")
 
 
 def _check_strings(value: dict[str, Any], path: str, problems: Problems) -> None:
@@ -325,7 +208,7 @@ def decode(document: Document, cls: type, *, validation: FieldValidation = Field
     normalise(value, shape_of(cls), "", problems)
     handled = f'{info.kind} in version "{info.version}" cannot be handled as a {info.kind}'
     if problems.wrong:
-        raise BadRequest(f"{handled}: {'; '.join(problems.wrong)}")
+        raise BadRequest(f"{handled}: {'; '.join(problems.wrong[:MAX_COMPLAINTS])}")
     complaints = _complaints(document, problems) if validation != FieldValidation.IGNORE else []
     if complaints and validation == FieldValidation.STRICT:
         raise BadRequest(f"{handled}: strict decoding error: {', '.join(complaints)}")
@@ -370,7 +253,7 @@ def _check_identity(value: dict[str, Any], info: Identity) -> None:
 
 
 def _complaints(document: Document, problems: Problems) -> list[str]:
-    unknown = [f'unknown field "{path}"' for path in problems.unknown]
+    unknown = [f'unknown field "{path}"' for path in problems.unknown[:MAX_COMPLAINTS]]
     return unknown + [f'duplicate field "{path}"' for path in document.duplicates]
 
 

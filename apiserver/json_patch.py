@@ -9,7 +9,13 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import msgspec
+
 MAX_OPERATIONS = 10_000
+MAX_COPIED_BYTES = 3 * 1024 * 1024
+"""What all `copy` operations of one patch may add together, as JSON; Kubernetes' limit is that of a body."""
+MAX_MOVED_ITEMS = 20_000_000
+"""How many elements of arrays may be shifted by operations at their front."""
 
 
 class PatchError(ValueError):
@@ -40,20 +46,43 @@ def json_patch(document: Any, operations: Any) -> Any:
     if len(operations) > MAX_OPERATIONS:
         raise PatchError(f"the allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}")
     result = copy.deepcopy(document)
+    budget = _Budget()
     for index, operation in enumerate(operations):
         if not isinstance(operation, dict) or not isinstance(operation.get("path"), str):
             raise PatchError(f"operation {index} has no op and path")
-        result = _apply(result, operation)
+        result = _apply(result, operation, budget)
     return result
 
 
-def _apply(document: Any, operation: dict[str, Any]) -> Any:
+class _Budget:
+    """What a patch may still cost beyond its own length."""
+
+    def __init__(self) -> None:
+        self.copied_bytes = self.moved_items = 0
+
+    def copy(self, value: Any) -> Any:
+        encoded = msgspec.json.encode(value)
+        self.copied_bytes += len(encoded)
+        if self.copied_bytes > MAX_COPIED_BYTES:
+            raise PatchConflict(
+                "unable to complete the copy, the accumulated size increase of copy is "
+                f"{self.copied_bytes}, exceeding the limit {MAX_COPIED_BYTES}"
+            )
+        return msgspec.json.decode(encoded)
+
+    def move(self, parent: Any) -> None:
+        self.moved_items += len(parent) if isinstance(parent, list) else 0
+        if self.moved_items > MAX_MOVED_ITEMS:
+            raise PatchConflict("the operations move too many elements of arrays")
+
+
+def _apply(document: Any, operation: dict[str, Any], budget: _Budget) -> Any:
     path = _pointer(operation["path"])
     match operation.get("op"):
         case "add":
-            return _add(document, path, copy.deepcopy(_value(operation)))
+            return _add(document, path, copy.deepcopy(_value(operation)), budget)
         case "remove":
-            return _remove(document, path)[0]
+            return _remove(document, path, budget)[0]
         case "replace":
             _find(document, path)
             return _replace(document, path, copy.deepcopy(_value(operation)))
@@ -61,10 +90,10 @@ def _apply(document: Any, operation: dict[str, Any]) -> Any:
             source = _source(operation)
             if path[: len(source)] == source and path != source:
                 raise PatchError("a value cannot be moved into itself")
-            document, value = _remove(document, source)
-            return _add(document, path, value)
+            document, value = _remove(document, source, budget)
+            return _add(document, path, value, budget)
         case "copy":
-            return _add(document, path, copy.deepcopy(_find(document, _source(operation))))
+            return _add(document, path, budget.copy(_find(document, _source(operation))), budget)
         case "test":
             if not _equal(_find(document, path), _value(operation)):
                 raise PatchConflict(f"testing value {operation['path']} failed")
@@ -117,15 +146,16 @@ def _find(document: Any, path: list[str]) -> Any:
 def _index(array: list[Any], part: str, last: int) -> int:
     if not (part.isascii() and part.isdigit()) or (len(part) > 1 and part[0] == "0"):
         raise PatchConflict(f"invalid array index {part!r}")
-    if int(part) > last:
+    if len(part) > 9 or int(part) > last:
         raise PatchConflict(f"unable to access invalid index: {part}: invalid index referenced")
     return int(part)
 
 
-def _add(document: Any, path: list[str], value: Any) -> Any:
+def _add(document: Any, path: list[str], value: Any, budget: _Budget) -> Any:
     if not path:
         return value
     parent, last = _find(document, path[:-1]), path[-1]
+    budget.move(parent)
     if isinstance(parent, dict):
         parent[last] = value
     elif isinstance(parent, list):
@@ -146,12 +176,13 @@ def _replace(document: Any, path: list[str], value: Any) -> Any:
     return document
 
 
-def _remove(document: Any, path: list[str]) -> tuple[Any, Any]:
+def _remove(document: Any, path: list[str], budget: _Budget) -> tuple[Any, Any]:
     """The document without the value at `path`, and the value."""
     value = _find(document, path)
     if not path:
         return None, value
     parent, last = _find(document, path[:-1]), path[-1]
+    budget.move(parent)
     if isinstance(parent, list):
         del parent[int(last)]
     else:

@@ -130,7 +130,7 @@ def read_version(text: str | None) -> int | None:
     """A resourceVersion parameter; None when the client set none."""
     if not text:
         return None
-    if not text.isascii() or not text.isdigit():
+    if not text.isascii() or not text.isdigit() or len(text) > 20:
         raise BadRequest(
             f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
         )

@@ -157,7 +157,7 @@ class Request:
         text = self.query.get(name)
         if not text:
             return None
-        if not text.isascii() or not text.isdigit():
+        if not text.isascii() or not text.isdigit() or len(text) > 18:
             raise BadRequest(f'{name}: Invalid value: "{text}": must be a non-negative integer')
         return int(text)
 

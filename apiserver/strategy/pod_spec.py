@@ -209,7 +209,7 @@ def check_port(errors: list[FieldError], path: str, port: int) -> None:
         errors.append(invalid(path, port, "must be between 1 and 65535, inclusive"))
 
 
-_PORT_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])*")
+_PORT_NAME = re.compile(r"[a-z0-9]+(-+[a-z0-9]+)*")
 
 
 def port_name(text: str) -> list[str]:

@@ -181,7 +181,7 @@ def _amount(errors: list[FieldError], path: str, value: int | str | None) -> int
         at_least_zero(errors, path, value)
         return value
     text = (value or "").removesuffix("%")
-    if value is None or not value.endswith("%") or not text.isascii() or not text.isdigit():
+    if value is None or not value.endswith("%") or not text.isascii() or not text.isdigit() or len(text) > 9:
         why = (
             "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex "
             "used for validation is '[0-9]+%')"

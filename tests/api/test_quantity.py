@@ -44,8 +44,10 @@ def test_what_is_no_quantity(text: str) -> None:
         ("1000", "1k"),
         ("100M", "100M"),
         ("0", "0"),
-        ("1e3", "1k"),
-        (1e-12, "1n"),
+        ("1e3", "1e3"),
+        ("1e4", "10e3"),
+        (1e22, "10e21"),
+        (1e-12, "1e-9"),
     ],
 )
 def test_canonical(value: int | float | str, stored: str) -> None:

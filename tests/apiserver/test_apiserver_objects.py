@@ -105,7 +105,7 @@ BAD = [
     ("pods", b"[]", 400, "expected object, got array"),
     ("pods", b"\xff\xfe", 400, "json parse error"),
     ("pods", b"[" * 100_000, 400, "json parse error"),
-    ("pods", b'{"metadata":' + b'{"a":' * 900 + b"1" + b"}" * 901, 422, "spec.containers: Required value"),
+    ("pods", b'{"metadata":' + b'{"a":' * 150 + b"1" + b"}" * 151, 422, "spec.containers: Required value"),
     ("pods", b'{"metadata":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001, 400, "json parse error"),
     ("pods", pod() | {"kind": "Service"}, 400, 'Service in version "v1" cannot be handled as a Pod'),
     ("pods", pod() | {"apiVersion": "v2"}, 400, "the API version in the data (v2) does not match"),
