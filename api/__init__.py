@@ -1,7 +1,5 @@
 """The vocabulary of the cluster: which kinds exist, how objects are named, selected and counted. No I/O.
 
-kinds.py       the one table of kinds; routes, discovery and the CLI derive from it
-columns.py     what `get` prints for each kind
 meta.py        names, owners, timestamps, conditions
 selectors.py   label and field selectors
 quantity.py    "500m", "1Gi": amounts of resources

@@ -1,53 +1,43 @@
-"""What every handler shares: the store, its cache, the configuration."""
+"""What every handler shares: the kinds, the store and its cache, the configuration."""
 
 from __future__ import annotations
 
-import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from apiserver.auth import ServiceAccountTokens
+from apiserver.config import Config
+from apiserver.kubelet_client import KubeletClient
+from apiserver.registry.kind import Kind
+from apiserver.registry.plugin import Plugin
+from apiserver.registry.registry import Registry
 from apiserver.storage.base import Record, Storage, resource_key
 from apiserver.storage.cache import Entry, WatchCache
-
-if TYPE_CHECKING:
-    from apiserver.kubelet_client import KubeletClient
-
-SERVICE_NETWORK = ipaddress.IPv4Network("10.96.0.0/16")
-BODY_LIMIT_BYTES = 3 * 1024 * 1024
-"""Kubernetes' own limit of a request body."""
-
-
-@dataclass(frozen=True)
-class Config:
-    """The flags that handlers need; see main.py for their meaning."""
-
-    service_network: ipaddress.IPv4Network = SERVICE_NETWORK
-    node_ports: tuple[int, int] = (30000, 32767)
-    advertise_address: str = "127.0.0.1"
-    secure_port: int = 6443
-    not_ready_toleration_seconds: int = 300
-    unreachable_toleration_seconds: int = 300
-    kubelet_client_certificate: Path | None = None
-    kubelet_client_key: Path | None = None
-    kubelet_certificate_authority: Path | None = None
-    event_ttl_seconds: int = 3600
 
 
 @dataclass
 class Backend:
     """The store and what goes with it."""
 
+    registry: Registry
     storage: Storage
     cache: WatchCache
     config: Config = field(default_factory=Config)
+    plugins: Sequence[Plugin] = ()
+    """Admission, in the order of their turns; a kind's own come after."""
     kubelets: KubeletClient | None = None
     tokens: ServiceAccountTokens | None = None
     booted: bool = False
     """Whether the objects every cluster has are there."""
 
-    async def find(self, resource: str, namespace: str, name: str) -> Entry | Record | None:
+    @classmethod
+    def over(cls, storage: Storage, registry: Registry, config: Config | None = None) -> Backend:
+        """With a cache that knows the kinds, whichever come and go."""
+        cache = WatchCache(storage, registry.facts)
+        registry.listen(cache.renew)
+        return cls(registry, storage, cache, config or Config())
+
+    async def find(self, kind: Kind, namespace: str, name: str) -> Entry | Record | None:
         """One object for the server's own decisions: from the cache, and when absent there, from the store."""
-        key = resource_key(resource, namespace, name)
+        key = resource_key(kind.qualified, namespace, name)
         return self.cache.get(key) or await self.storage.get(key)

@@ -1,6 +1,6 @@
 """The objects every cluster has: the first namespaces, and the Service `kubernetes` with its endpoints.
 
-Interface: `await create_boot_objects(api)`. Running it again changes nothing but a stale address.
+Interface: `await create_boot_objects(backend)`. Running it again changes nothing but a stale address.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from lightkube.resources.core_v1 import Namespace, Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from api.errors import AlreadyExists, ApiStatusError
-from apiserver.backend import Config
-from apiserver.resources import ResourceApi
+from apiserver.backend import Backend
+from apiserver.config import Config
+from apiserver.registry.store import ObjectStore, Stored
+from apiserver.registry.write import Write
 from apiserver.storage.base import StorageError
 
 log = logging.getLogger(__name__)
@@ -38,21 +40,22 @@ async def keep_trying(step: Callable[[], Awaitable[None]]) -> None:
             await asyncio.sleep(RETRY_SECONDS)
 
 
-async def create_boot_objects(api: ResourceApi) -> None:
+async def create_boot_objects(backend: Backend) -> None:
     """Raises storage errors and ApiStatusError; see `keep_trying`."""
-    await api.backend.cache.ready()
+    await backend.cache.ready()
     for name in NAMESPACES:
-        await _ensure(api, "namespaces", "", Namespace(metadata=ObjectMeta(name=name)))
-    await _ensure(api, "services", "default", kubernetes_service(api.backend.config))
-    await _endpoints(api)
-    api.backend.booted = True
+        await _ensure(backend, "", Namespace(metadata=ObjectMeta(name=name)))
+    await _ensure(backend, "default", kubernetes_service(backend.config))
+    await _endpoints(backend)
+    backend.booted = True
 
 
-async def _ensure(api: ResourceApi, resource: str, namespace: str, obj: Namespace | Service | EndpointSlice) -> None:
+async def _ensure(backend: Backend, namespace: str, obj: Namespace | Service | EndpointSlice) -> None:
     assert obj.metadata is not None and obj.metadata.name is not None
-    if await api.backend.find(resource, namespace, obj.metadata.name) is None:
+    kind = backend.registry.of(type(obj))
+    if await backend.find(kind, namespace, obj.metadata.name) is None:
         with contextlib.suppress(AlreadyExists):  # another API server was quicker
-            await api.stores[resource].create(obj, namespace=namespace)
+            await ObjectStore(kind, backend).create(Write(backend, kind, namespace), obj)
 
 
 def kubernetes_service(config: Config) -> Service:
@@ -79,18 +82,18 @@ def kubernetes_endpoints(config: Config) -> EndpointSlice:
     )
 
 
-async def _endpoints(api: ResourceApi) -> None:
+async def _endpoints(backend: Backend) -> None:
     """The slice names this server's address. With several servers on one etcd, every address stays in it."""
-    resource = "endpointslices.discovery.k8s.io"
-    wanted = kubernetes_endpoints(api.backend.config)
-    await _ensure(api, resource, "default", wanted)
-    address, ports = api.backend.config.advertise_address, wanted.ports
+    wanted = kubernetes_endpoints(backend.config)
+    await _ensure(backend, "default", wanted)
+    address, ports = backend.config.advertise_address, wanted.ports
 
-    def change(old: EndpointSlice, current: object) -> EndpointSlice:
+    def change(old: EndpointSlice, current: Stored) -> EndpointSlice:
         present = [each for each in old.endpoints or () if old.ports == ports]
         if not any(address in each.addresses for each in present):
             present.append(Endpoint(addresses=[address], conditions=EndpointConditions(ready=True)))
         old.endpoints, old.ports = present, ports
         return old
 
-    await api.stores[resource].update("default", "kubernetes", change)
+    kind = backend.registry.of(EndpointSlice)
+    await ObjectStore(kind, backend).update(Write(backend, kind, "default", "kubernetes"), change)

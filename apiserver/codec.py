@@ -15,7 +15,7 @@ import functools
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
@@ -23,6 +23,7 @@ from typing import Any
 
 import msgspec
 from lightkube.models import resource as resource_model
+from lightkube.models.meta_v1 import ObjectMeta
 
 from api import quantity
 from api.errors import BadRequest, Invalid, required
@@ -92,6 +93,22 @@ def _type_shape(declared: Any, name: str, known: dict[type, Shape]) -> Shape:
         return _ANY if name in _FREE_MAPS else _STRINGS
     if isinstance(declared, type) and issubclass(declared, msgspec.Struct):
         return _struct_shape(declared, known)
+    return _ANY
+
+
+def shape_of_schema(schema: Mapping[str, Any], name: str = "") -> Shape:
+    """The shape that an OpenAPI schema of a custom resource describes; its metadata is every object's."""
+    if schema.get("x-kubernetes-preserve-unknown-fields"):
+        return _ANY
+    match schema.get("type"):
+        case "object" if "properties" in schema or name:
+            shape = Shape("struct", name=name)
+            shape.members = {key: shape_of_schema(inner) for key, inner in schema.get("properties", {}).items()}
+            if name:
+                shape.members |= {"apiVersion": _ANY, "kind": _ANY, "metadata": shape_of(ObjectMeta)}
+            return shape
+        case "array":
+            return Shape("list", inner=shape_of_schema(schema.get("items", {})))
     return _ANY
 
 
@@ -200,22 +217,38 @@ class Decoded:
 def decode(document: Document, cls: type, *, validation: FieldValidation = FieldValidation.WARN) -> Decoded:
     """Turn a document into `cls`. Raises BadRequest, or Invalid when a required field is missing."""
     info = identity(cls)
+    value, complaints = checked(document, shape_of(cls), info, validation=validation)
+    return Decoded(converted(value, functools.partial(msgspec.convert, type=cls), info), complaints)
+
+
+def checked(
+    document: Document, shape: Shape, info: Identity, *, validation: FieldValidation
+) -> tuple[dict[str, Any], list[str]]:
+    """The normalised value and warnings of a document that fits a shape. Raises BadRequest."""
     value = document.value
     if not isinstance(value, dict):
         raise BadRequest(f"couldn't get version/kind; json parse error: expected object, got {_type_name(value)}")
     _check_identity(value, info)
     problems = Problems()
-    normalise(value, shape_of(cls), "", problems)
-    handled = f'{info.kind} in version "{info.version}" cannot be handled as a {info.kind}'
+    normalise(value, shape, "", problems)
     if problems.wrong:
-        raise BadRequest(f"{handled}: {'; '.join(problems.wrong[:MAX_COMPLAINTS])}")
+        raise BadRequest(f"{_handled(info)}: {'; '.join(problems.wrong[:MAX_COMPLAINTS])}")
     complaints = _complaints(document, problems) if validation != FieldValidation.IGNORE else []
     if complaints and validation == FieldValidation.STRICT:
-        raise BadRequest(f"{handled}: strict decoding error: {', '.join(complaints)}")
+        raise BadRequest(f"{_handled(info)}: strict decoding error: {', '.join(complaints)}")
+    return value, complaints
+
+
+def converted(value: dict[str, Any], make: Callable[[dict[str, Any]], Any], info: Identity) -> Any:
+    """An object made of a value. Raises BadRequest and Invalid."""
     try:
-        return Decoded(msgspec.convert(value, cls), complaints)
+        return make(value)
     except (msgspec.ValidationError, RecursionError) as error:
-        raise _conversion_error(error, value, handled, info) from None
+        raise _conversion_error(error, value, _handled(info), info) from None
+
+
+def _handled(info: Identity) -> str:
+    return f'{info.kind} in version "{info.version}" cannot be handled as a {info.kind}'
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 import httpx2
 
 from api.errors import ApiStatusError, BadRequest, Forbidden, InternalError, NotFound, Unauthorized
-from apiserver.backend import Config
+from apiserver.config import Config
 
 KUBELET_PORT = 10250
 CONNECT_SECONDS = 5.0

@@ -14,14 +14,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from api import durations, process
-from apiserver import auth, boot, codec, event_ttl, kubelet_client, server
-from apiserver.app import Gateway, create_app
+from apiserver import admission, auth, boot, codec, expiry, kinds, kubelet_client
 from apiserver.auth import default_roles
-from apiserver.backend import Backend, Config
-from apiserver.facts import facts_of
-from apiserver.guard import AuthGuard, Guard, Open
+from apiserver.backend import Backend
+from apiserver.config import Config
+from apiserver.http import server
+from apiserver.http.gateway import Gateway, create_app
+from apiserver.http.guard import AuthGuard, Guard, Open
+from apiserver.registry.registry import Registry
 from apiserver.storage.base import Record, Storage, resource_key
-from apiserver.storage.cache import Entry, WatchCache
+from apiserver.storage.cache import Entry
 from apiserver.storage.memory import MemoryStorage
 
 log = logging.getLogger("apiserver")
@@ -86,14 +88,15 @@ def _port_range(text: str) -> tuple[int, int]:
 async def run(arguments: argparse.Namespace) -> None:
     """Serve until cancelled."""
     storage = await _open_storage(arguments)
-    backend = Backend(storage, WatchCache(storage, facts_of), _config(arguments))
+    backend = Backend.over(storage, Registry(kinds.builtin()), _config(arguments))
+    backend.plugins = admission.PLUGINS
     backend.kubelets = kubelet_client.KubeletClient(backend.config)
     backend.tokens = _service_account_tokens(arguments, backend)
     gateway = create_app(backend, _guard(arguments, backend))
     async with asyncio.TaskGroup() as tasks:
         following = tasks.create_task(backend.cache.run(), name="cache")
-        booting = tasks.create_task(boot.keep_trying(lambda: boot.create_boot_objects(gateway.api)), name="boot")
-        expiring = tasks.create_task(event_ttl.run(backend), name="event-ttl")
+        booting = tasks.create_task(boot.keep_trying(lambda: boot.create_boot_objects(backend)), name="boot")
+        expiring = tasks.create_task(expiry.run(backend), name="expiry")
         try:
             await _serve(arguments, gateway)
         finally:

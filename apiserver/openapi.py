@@ -13,7 +13,7 @@ import re
 import types
 import typing
 from datetime import datetime
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -22,34 +22,36 @@ from fastapi import Request as HttpRequest
 from fastapi import Response as HttpResponse
 
 from api.errors import NotFound
-from api.kinds import KINDS, Kind
 from api.version import KUBERNETES_VERSION
-from apiserver import codec, discovery
-from apiserver.responses import error_response
+from apiserver import codec
+from apiserver.http.responses import error_response
+from apiserver.registry.kind import Kind
+from apiserver.registry.model import Documents
+from apiserver.registry.registry import Registry
 from apiserver.strategic_patch import merge_key
 
 _PREFIX = "#/components/schemas/"
 _QUERY = {"dryRun": "string", "fieldManager": "string", "fieldValidation": "string"}
 
 
-def add_routes(app: FastAPI) -> None:
+def add_routes(app: FastAPI, registry: Registry) -> None:
     """The index and the documents. There is no v2: every kubectl that validates on the server reads v3."""
 
     @app.get("/openapi/v3")
     async def index() -> HttpResponse:
         paths = {
             _root(group, version): {
-                "serverRelativeURL": f"/openapi/v3/{_root(group, version)}?hash={_hash(group, version)}"
+                "serverRelativeURL": f"/openapi/v3/{_root(group, version)}?hash={_hash(registry, group, version)}"
             }
-            for group, version in discovery.groups()
+            for group, version in registry.versions()
         }
         return HttpResponse(codec.encode({"paths": paths}), media_type=codec.JSON)
 
     @app.get("/openapi/v3/{root:path}")
     async def document(request: HttpRequest, root: str) -> HttpResponse:
-        for group, version in discovery.groups():
+        for group, version in registry.versions():
             if root == _root(group, version):
-                return HttpResponse(group_document(group, version), media_type=codec.JSON)
+                return HttpResponse(group_document(registry, group, version), media_type=codec.JSON)
         answer = error_response(NotFound.path())
         return HttpResponse(answer.body, answer.status, media_type=answer.media_type)
 
@@ -58,21 +60,27 @@ def _root(group: str, version: str) -> str:
     return f"apis/{group}/{version}" if group else f"api/{version}"
 
 
-@cache
-def _hash(group: str, version: str) -> str:
-    return hashlib.sha256(group_document(group, version)).hexdigest().upper()
+def _hash(registry: Registry, group: str, version: str) -> str:
+    return hashlib.sha256(group_document(registry, group, version)).hexdigest().upper()
 
 
-@cache
-def group_document(group: str, version: str) -> bytes:
+def group_document(registry: Registry, group: str, version: str) -> bytes:
     """The OpenAPI v3 document of one group version, as JSON."""
+    return _document(group, version, tuple(registry.kinds(group, version)))
+
+
+@lru_cache(maxsize=256)
+def _document(group: str, version: str, kinds: tuple[Kind, ...]) -> bytes:
     schemas: dict[str, Any] = {}
     paths: dict[str, Any] = {}
-    for kind in KINDS:
-        if (kind.group, kind.version) == (group, version):
-            _add_struct(kind.resource, schemas)
-            schemas[schema_name(kind.resource)]["x-kubernetes-group-version-kind"] = [_gvk(kind)]
-            paths |= _paths(kind)
+    for kind in kinds:
+        name = kind_schema(kind)
+        if isinstance(kind.objects, Documents):
+            schemas[name] = {**kind.objects.schema}
+        else:
+            _add_struct(kind.objects, schemas)
+        schemas[name]["x-kubernetes-group-version-kind"] = [_gvk(kind)]
+        paths |= _paths(kind)
     info = {"title": "Kubernetes", "version": KUBERNETES_VERSION}
     return codec.encode({"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": schemas}})
 
@@ -109,7 +117,7 @@ def _paths(kind: Kind) -> dict[str, Any]:
 
 
 def _operation(kind: Kind, action: str, *, body: bool = False, written: bool = False) -> dict[str, Any]:
-    schema = {"$ref": _PREFIX + schema_name(kind.resource)}
+    schema = {"$ref": _PREFIX + kind_schema(kind)}
     content = {codec.JSON: {"schema": schema}}
     operation: dict[str, Any] = {
         "x-kubernetes-action": action,
@@ -129,6 +137,13 @@ def _parameter(name: str, where: str, *, required: bool = False) -> dict[str, An
 
 
 # --- schemas ----------------------------------------------------------------------------------------------------
+
+
+def kind_schema(kind: Kind) -> str:
+    """The name of a kind's schema; of custom ones the group reversed, as in Kubernetes: dev.minik.v1.Widget."""
+    if isinstance(kind.objects, Documents):
+        return ".".join([*reversed(kind.group.split(".")), kind.version, kind.kind])
+    return schema_name(kind.objects)
 
 
 def schema_name(cls: type) -> str:

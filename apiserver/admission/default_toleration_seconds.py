@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lightkube.models.core_v1 import Toleration
 
-from apiserver.backend import Config
+from apiserver.registry.plugin import Plugin
+from apiserver.registry.write import Part, Write
 
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
 
 
-def admit(pod: Any, config: Config) -> None:
-    """Add the two tolerations a pod does not have yet."""
-    if pod.spec is None:
-        return
-    wanted = {NOT_READY: config.not_ready_toleration_seconds, UNREACHABLE: config.unreachable_toleration_seconds}
-    present = pod.spec.tolerations or []
-    added = [
-        Toleration(key=key, operator="Exists", effect="NoExecute", tolerationSeconds=seconds)
-        for key, seconds in wanted.items()
-        if not any(_covers(each, key) for each in present)
-    ]
-    if added:
-        pod.spec.tolerations = [*present, *added]
+class DefaultTolerationSeconds(Plugin):
+    """Adds the two tolerations a pod does not have yet."""
+
+    async def admit(self, write: Write) -> None:
+        spec, config = write.new.spec, write.backend.config
+        if spec is None or write.part is not Part.OBJECT:
+            return
+        wanted = {NOT_READY: config.not_ready_toleration_seconds, UNREACHABLE: config.unreachable_toleration_seconds}
+        present = spec.tolerations or []
+        added = [
+            Toleration(key=key, operator="Exists", effect="NoExecute", tolerationSeconds=seconds)
+            for key, seconds in wanted.items()
+            if not any(_covers(each, key) for each in present)
+        ]
+        if added:
+            spec.tolerations = [*present, *added]
 
 
 def _covers(toleration: Toleration, key: str) -> bool:

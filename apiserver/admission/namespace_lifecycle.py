@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 from lightkube.models.meta_v1 import StatusCause, StatusDetails
+from lightkube.resources.core_v1 import Namespace
 
 from api.errors import Forbidden, NotFound
-from api.kinds import Kind
-from apiserver.backend import Backend
+from apiserver.registry.kind import Kind
+from apiserver.registry.plugin import Plugin
+from apiserver.registry.write import Write
 
 
 class _Phase(msgspec.Struct):
@@ -23,16 +23,17 @@ class _Namespace(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Namespace)
 
 
-async def admit(kind: Kind, obj: Any, backend: Backend) -> None:
+class NamespaceLifecycle(Plugin):
     """Raises NotFound for a namespace that does not exist, Forbidden for one that is going."""
-    if not kind.namespaced:
-        return
-    namespace = obj.metadata.namespace
-    record = await backend.find("namespaces", "", namespace)
-    if record is None:
-        raise NotFound.of(qualified="namespaces", name=namespace)
-    if b'"Terminating"' in record.value and _decoder.decode(record.value).status.phase == "Terminating":
-        raise _terminating(kind, obj.metadata.name or "", namespace)
+
+    async def admit(self, write: Write) -> None:
+        if write.old is not None or not write.kind.namespaced:
+            return
+        record = await write.backend.find(write.backend.registry.of(Namespace), "", write.namespace)
+        if record is None:
+            raise NotFound.of(qualified="namespaces", name=write.namespace)
+        if b'"Terminating"' in record.value and _decoder.decode(record.value).status.phase == "Terminating":
+            raise _terminating(write.kind, write.new.metadata.name or "", write.namespace)
 
 
 def _terminating(kind: Kind, name: str, namespace: str) -> Forbidden:
@@ -44,13 +45,3 @@ def _terminating(kind: Kind, name: str, namespace: str) -> Forbidden:
     details = error.details or StatusDetails()
     details.causes = [cause]
     return error
-
-
-IMMORTAL = frozenset({"default", "kube-system", "kube-public"})
-
-
-def admit_delete(kind: Kind, obj: Any) -> None:
-    """Raises Forbidden for the namespaces a cluster cannot be without."""
-    if kind.qualified == "namespaces" and obj.metadata.name in IMMORTAL:
-        why = "this namespace may not be deleted"
-        raise Forbidden.of(qualified=kind.qualified, name=obj.metadata.name, why=why)

@@ -4,8 +4,7 @@ Kubernetes: https://kubernetes.io/docs/reference/access-authn-authz/admission-co
 it is was decided by the node authorizer where the request names it; here it is decided again by the object's own
 name, which may be generated, and then what is in it.
 
-Interface: `complaint(...)` about a write to an object, `token_complaint(...)` about a request for a token; both give
-the reason of a 403, or nothing.
+Interface: the plug-in, and `token_complaint(...)` about a request for a token: the reason of a 403, or nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +14,10 @@ from typing import Any
 import msgspec
 from lightkube.models.authentication_v1 import TokenRequestSpec
 
+from api.errors import Forbidden
 from apiserver.auth.node import LEASE_NAMESPACE, MIRROR, references
+from apiserver.registry.plugin import Plugin
+from apiserver.registry.write import Write
 
 RESTRICTED = "node-restriction.kubernetes.io"
 TOKEN_SECONDS = 3607
@@ -34,6 +36,15 @@ _OWN_LABELS = frozenset(
     for name in names
 )
 _OWN_PREFIXES = ("kubelet.kubernetes.io", "node.kubernetes.io")
+
+
+class NodeRestriction(Plugin):
+    async def validate(self, write: Write) -> None:
+        if node := write.user.node:
+            resource = write.kind.qualified
+            why = complaint(node, resource=resource, subresource=write.subresource, new=write.new, old=write.old)
+            if why:
+                raise Forbidden.of(qualified=resource, name=(write.new or write.old).metadata.name or "", why=why)
 
 
 def complaint(node: str, *, resource: str, subresource: str, new: Any, old: Any) -> str:

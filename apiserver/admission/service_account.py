@@ -5,12 +5,13 @@ Kubernetes also mounts a token; here pods get one only where they ask for it wit
 
 from __future__ import annotations
 
-from typing import Any
+from apiserver.registry.plugin import Plugin
+from apiserver.registry.write import Write
 
 
-def admit(pod: Any) -> None:
-    spec = pod.spec
-    if spec is None:
-        return
-    spec.serviceAccountName = spec.serviceAccountName or spec.serviceAccount or "default"
-    spec.serviceAccount = spec.serviceAccountName
+class ServiceAccountName(Plugin):
+    async def admit(self, write: Write) -> None:
+        spec = write.new.spec
+        if write.old is None and spec is not None:
+            spec.serviceAccountName = spec.serviceAccountName or spec.serviceAccount or "default"
+            spec.serviceAccount = spec.serviceAccountName

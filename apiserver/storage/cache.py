@@ -42,7 +42,7 @@ from apiserver.storage.base import (
 )
 from apiserver.storage.change import Change, Entry, Facts, Indexer, event_line
 
-__all__ = ["Change", "Entry", "Facts", "Indexer", "WatchCache", "Watcher", "event_line"]
+__all__ = ["Change", "Entry", "Facts", "Gone", "Indexer", "WatchCache", "Watcher", "event_line"]
 
 log = logging.getLogger(__name__)
 
@@ -84,12 +84,17 @@ class _Bucket:
         return map(self.entries.__getitem__, self.keys)
 
 
+class Gone(Exception):
+    """The resource that was watched is no longer served, or not as it was."""
+
+
 class _Ring:
     """Recent changes of one resource. Places are counted from the first change ever, so they outlive trimming."""
 
-    __slots__ = ("changes", "floor", "start", "waiting")
+    __slots__ = ("changes", "ended", "floor", "start", "waiting")
 
     def __init__(self, floor: int) -> None:
+        self.ended = False
         self.changes: list[Change] = []
         self.start = 0  # the place of changes[0]
         self.floor = floor  # changes up to this version are gone
@@ -214,6 +219,16 @@ class WatchCache:
         self._followers.setdefault(resource, []).append(follower)
         for entry in self.list(resource):
             _tell((follower,), None, entry)
+
+    def renew(self, resource: str) -> None:
+        """What is served of a resource changed: its watches end, and its facts are read anew."""
+        ring = self._rings.pop(resource, None)
+        if ring is not None:
+            ring.ended = True
+            ring.wake()
+            self._rings[resource] = _Ring(self._version)
+        for entry in self.list(resource):
+            self._put(self._entry(Record(entry.key, entry.value, entry.version)))
 
     # Feeding
 
@@ -396,6 +411,8 @@ class Watcher:
     def _take(self) -> list[Change]:
         ring = self._ring
         index = self._place - ring.start
+        if ring.ended:
+            raise Gone()
         if index < 0:
             raise Compacted("the watch fell behind")
         taken = ring.changes[index : index + NEXT_CHANGES]

@@ -3,7 +3,7 @@ from lightkube.models.meta_v1 import LabelSelector, ObjectMeta
 from lightkube.resources.apps_v1 import ReplicaSet
 from lightkube.resources.core_v1 import Node, Pod
 
-from api import kinds, meta
+from api import meta
 
 
 def test_keys() -> None:
@@ -49,18 +49,3 @@ def test_a_condition_keeps_its_transition_time_until_its_status_changes() -> Non
     assert meta.set_condition(conditions, flipped)
     assert conditions[0].lastTransitionTime != then
     assert len(conditions) == 1
-
-
-def test_kinds_are_found_by_the_names_people_use() -> None:
-    for name in ("po", "pod", "pods", "Pods"):
-        assert kinds.by_name(name) is kinds.by_kind("v1", "Pod")
-    deployment = kinds.by_name("deployments.apps")
-    assert deployment is kinds.by_plural("apps", "v1", "deployments")
-    assert deployment is not None
-    assert deployment.path("default", "web") == "/apis/apps/v1/namespaces/default/deployments/web"
-    assert kinds.by_name("gadget") is None
-
-
-def test_no_two_kinds_share_a_name() -> None:
-    names = [name for kind in kinds.KINDS for name in (kind.plural, kind.singular, *kind.short_names)]
-    assert len(names) == len(set(names))

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from apiserver import boot
-from apiserver.app import Gateway, create_app
-from apiserver.backend import Backend, Config
-from apiserver.facts import facts_of
-from apiserver.guard import Open
-from apiserver.storage.cache import WatchCache
+from apiserver import admission, boot, kinds
+from apiserver.backend import Backend
+from apiserver.config import Config
+from apiserver.http.gateway import Gateway, create_app
+from apiserver.http.guard import Open
+from apiserver.registry.registry import Registry
 from apiserver.storage.memory import MemoryStorage
 
 
@@ -92,9 +92,10 @@ def config() -> Config:
 @pytest.fixture
 async def api(config: Config) -> AsyncIterator[Api]:
     storage = MemoryStorage()
-    backend = Backend(storage, WatchCache(storage, facts_of), config)
+    backend = Backend.over(storage, Registry(kinds.builtin()), config)
+    backend.plugins = admission.PLUGINS
     gateway = create_app(backend, Open())
     following = asyncio.create_task(backend.cache.run())
-    await boot.create_boot_objects(gateway.api)
+    await boot.create_boot_objects(backend)
     yield Api(gateway, backend)
     following.cancel()

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from api.errors import NotAcceptable
-from apiserver.lists import Token
-from apiserver.request import Form, RequestInfo, negotiate
+from apiserver.http.request import Form, RequestInfo, negotiate
+from apiserver.verbs.list import Token
 
 NS = "/api/v1/namespaces/default"
 

@@ -1,0 +1,1 @@
+"""HTTP: who asks for what, in which form (`request.py`, `guard.py`), and answers (`responses.py`, `render.py`)."""

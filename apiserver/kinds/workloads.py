@@ -1,0 +1,228 @@
+"""Deployments, ReplicaSets, ReplicationControllers and PodTemplates: pods of one template, and how many of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from lightkube.models.apps_v1 import DeploymentStrategy, ReplicaSetStatus, RollingUpdateDeployment
+from lightkube.models.core_v1 import ReplicationControllerStatus
+from lightkube.resources.apps_v1 import Deployment, ReplicaSet
+from lightkube.resources.core_v1 import PodTemplate, ReplicationController
+
+from api.errors import FieldError, forbidden, invalid, required
+from api.selectors import from_map
+from apiserver.kinds import pod_spec
+from apiserver.registry import fields, rules
+from apiserver.registry.columns import AGE, CONTAINERS, IMAGES, NAME, SELECTOR, Column, at, map_text, number
+from apiserver.registry.kind import Kind
+from apiserver.verbs.scale import SCALE
+from apiserver.verbs.status import STATUS
+
+COUNTS = tuple(f"status.{each}" for each in ("replicas", "readyReplicas", "availableReplicas", "observedGeneration"))
+
+
+def template_defaults(obj: Any) -> None:
+    spec = fields.get(obj, "spec.template.spec")
+    if spec is not None:
+        pod_spec.set_defaults(spec)
+
+
+def replicas_defaults(obj: Any) -> None:
+    if obj.spec is not None and obj.spec.replicas is None:
+        obj.spec.replicas = 1
+    template_defaults(obj)
+
+
+# --- ReplicaSets ------------------------------------------------------------------------------------------------
+
+
+REPLICA_RULES = (
+    *rules.not_negative("spec.replicas", "spec.minReadySeconds"),
+    pod_spec.template_rule("spec.template"),
+)
+
+REPLICA_SET = Kind(
+    ReplicaSet,
+    short_names=("rs",),
+    categories=("all",),
+    subresources=(STATUS, SCALE),
+    selectable=("status.replicas",),
+    columns=(
+        NAME,
+        number("Desired", "spec.replicas"),
+        number("Current", "status.replicas"),
+        number("Ready", "status.readyReplicas"),
+        AGE,
+        CONTAINERS,
+        IMAGES,
+        SELECTOR,
+    ),
+    counts_generations=True,
+    defaults=replicas_defaults,
+    initial_status=lambda obj: ReplicaSetStatus(replicas=0),
+    rules=(rules.selects_template("replicaset"), *REPLICA_RULES),
+    immutable=("spec.selector",),
+    status_rules=(rules.status_not_negative(*COUNTS),),
+)
+
+
+# --- Deployments ------------------------------------------------------------------------------------------------
+
+
+def deployment_defaults(obj: Any) -> None:
+    replicas_defaults(obj)
+    spec = obj.spec
+    if spec is None:
+        return
+    strategy = spec.strategy = spec.strategy or DeploymentStrategy()
+    strategy.type = strategy.type or "RollingUpdate"
+    if strategy.type == "RollingUpdate":
+        update = strategy.rollingUpdate = strategy.rollingUpdate or RollingUpdateDeployment()
+        update.maxUnavailable = "25%" if update.maxUnavailable is None else update.maxUnavailable
+        update.maxSurge = "25%" if update.maxSurge is None else update.maxSurge
+    if spec.revisionHistoryLimit is None:
+        spec.revisionHistoryLimit = 10
+    if spec.progressDeadlineSeconds is None:
+        spec.progressDeadlineSeconds = 600
+
+
+def count_annotations(new: Any, old: Any) -> None:
+    """Annotations carry over to the replica sets, so they count as a change of what is wanted."""
+    if new.metadata.generation == old.metadata.generation and new.metadata.annotations != old.metadata.annotations:
+        new.metadata.generation += 1
+
+
+def deadline(obj: Any) -> Iterator[FieldError]:
+    spec = obj.spec
+    if spec is not None and (spec.progressDeadlineSeconds or 0) <= (spec.minReadySeconds or 0):
+        path = "spec.progressDeadlineSeconds"
+        yield invalid(path, spec.progressDeadlineSeconds, "must be greater than minReadySeconds")
+
+
+def rollout(obj: Any) -> Iterator[FieldError]:
+    """`spec.strategy`: what a rolling update may do is said in it, in counts or percentages."""
+    strategy, path = fields.get(obj, "spec.strategy"), "spec.strategy.rollingUpdate"
+    update = strategy and strategy.rollingUpdate
+    if strategy is None or strategy.type not in ("Recreate", "RollingUpdate"):
+        return
+    if strategy.type == "Recreate":
+        if update is not None:
+            yield forbidden(path, "may not be specified when strategy `type` is 'Recreate'")
+        return
+    if update is None:
+        yield required(path, "this should be defaulted and never be nil")
+        return
+    errors: list[FieldError] = []
+    unavailable = _amount(errors, f"{path}.maxUnavailable", update.maxUnavailable)
+    surge = _amount(errors, f"{path}.maxSurge", update.maxSurge)
+    if not errors and unavailable == 0 and surge == 0:
+        why = "may not be 0 when `maxSurge` is 0"
+        errors.append(invalid(f"{path}.maxUnavailable", update.maxUnavailable, why))
+    if isinstance(update.maxUnavailable, str) and (unavailable or 0) > 100:
+        errors.append(invalid(f"{path}.maxUnavailable", update.maxUnavailable, "must not be greater than 100%"))
+    yield from errors
+
+
+def _amount(errors: list[FieldError], path: str, value: int | str | None) -> int | None:
+    """A count or the number of a percentage."""
+    if isinstance(value, int):
+        if value < 0:
+            errors.append(invalid(path, value, "must be greater than or equal to 0"))
+        return value
+    text = (value or "").removesuffix("%")
+    if value is None or not value.endswith("%") or not text.isascii() or not text.isdigit() or len(text) > 9:
+        why = (
+            "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex "
+            "used for validation is '[0-9]+%')"
+        )
+        errors.append(invalid(path, value, why))
+        return None
+    return int(text)
+
+
+DEPLOYMENT = Kind(
+    Deployment,
+    short_names=("deploy",),
+    categories=("all",),
+    subresources=(STATUS, SCALE),
+    columns=(
+        NAME,
+        Column("Ready", lambda obj: f"{at('status.readyReplicas', 0)(obj)}/{at('spec.replicas', 0)(obj)}"),
+        number("Up-to-date", "status.updatedReplicas"),
+        number("Available", "status.availableReplicas"),
+        AGE,
+        CONTAINERS,
+        IMAGES,
+        SELECTOR,
+    ),
+    counts_generations=True,
+    defaults=deployment_defaults,
+    prepare_update=count_annotations,
+    rules=(
+        rules.selects_template("deployment"),
+        *REPLICA_RULES,
+        *rules.not_negative("spec.revisionHistoryLimit", "spec.progressDeadlineSeconds"),
+        deadline,
+        rules.one_of("spec.strategy.type", "Recreate", "RollingUpdate", needed=True),
+        rollout,
+    ),
+    immutable=("spec.selector",),
+    status_rules=(rules.status_not_negative(*COUNTS, "status.updatedReplicas"),),
+)
+
+
+# --- the older ones ---------------------------------------------------------------------------------------------
+
+
+def controller_defaults(obj: Any) -> None:
+    """A ReplicationController selects by its template's labels when it says nothing else, and is labelled so."""
+    replicas_defaults(obj)
+    labels = fields.get(obj, "spec.template.metadata.labels")
+    if labels:
+        obj.spec.selector = obj.spec.selector or {**labels}
+        obj.metadata.labels = obj.metadata.labels or {**labels}
+
+
+def selects_its_template(obj: Any) -> Iterator[FieldError]:
+    selector = fields.get(obj, "spec.selector")
+    if not selector:
+        yield required("spec.selector")
+    else:
+        yield from rules.template_labels(obj, from_map(selector).matches)
+
+
+REPLICATION_CONTROLLER = Kind(
+    ReplicationController,
+    short_names=("rc",),
+    categories=("all",),
+    subresources=(STATUS, SCALE),
+    selectable=("status.replicas",),
+    columns=REPLICA_SET.columns,
+    counts_generations=True,
+    defaults=controller_defaults,
+    initial_status=lambda obj: ReplicationControllerStatus(replicas=0),
+    rules=(rules.labels("spec.selector"), selects_its_template, *REPLICA_RULES),
+    status_rules=(rules.status_not_negative(*COUNTS),),
+)
+
+
+def pod_template_defaults(obj: Any) -> None:
+    if obj.template is not None and obj.template.spec is not None:
+        pod_spec.set_defaults(obj.template.spec)
+
+
+POD_TEMPLATE = Kind(
+    PodTemplate,
+    columns=(
+        NAME,
+        Column("Containers", CONTAINERS.cell),
+        Column("Images", IMAGES.cell),
+        Column("Pod Labels", lambda obj: map_text(at("template.metadata.labels", {})(obj))),
+    ),
+    counts_generations=True,
+    specification=lambda obj: obj.template,
+    defaults=pod_template_defaults,
+    rules=(pod_spec.template_rule("template", restart=()),),
+    returns_deleted=True,
+)
