@@ -20,13 +20,17 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import NameOID
 from lightkube import ApiError, Client
-from lightkube.models.certificates_v1 import CertificateSigningRequestSpec
+from lightkube.models.certificates_v1 import (
+    CertificateSigningRequestCondition,
+    CertificateSigningRequestSpec,
+    CertificateSigningRequestStatus,
+)
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.certificates_v1 import CertificateSigningRequest
 from lightkube.resources.core_v1 import Node as NodeResource
 
 from bootstrap import apiclient, commands, discovery, kubeconfig, pki, preflight, supervisor, tokens
-from bootstrap.commands import Node
+from bootstrap.commands import ControlPlane, Node
 from bootstrap.discovery import Cluster
 from bootstrap.errors import BootstrapError
 from bootstrap.files import write_atomic
@@ -129,7 +133,14 @@ def _obtain_certificates(
     serving = pki.Request(common_name=identity.common_name, organizations=identity.organizations, names=(name, address))
     with apiclient.connect_with(config) as client, apiclient.one_line_errors():
         request = pki.certificate_request(serving_key, serving)
-        serving_certificate = _sign(client, request, signer=SERVING_SIGNER, usage="server auth", deadline=deadline)
+        serving_certificate = _sign(
+            client,
+            request,
+            signer=SERVING_SIGNER,
+            usage="server auth",
+            deadline=deadline,
+            approver=ControlPlane(options.data_dir).admin_conf,
+        )
     pki.write_key(place.pki / "kubelet.key", serving_key)
     write_atomic(place.pki / "kubelet.crt", serving_certificate, mode=0o644)
     kubeconfig.write(place.kubelet_conf, config)  # last: with it the join is complete
@@ -142,20 +153,43 @@ def _write_ca(place: Node, cluster: Cluster) -> None:
     write_atomic(path, cluster.ca, mode=0o644)
 
 
-def _sign(client: Client, request: bytes, *, signer: str, usage: str, deadline: float) -> bytes:
-    """Submit a certificate request and wait for the certificate (PEM)."""
+def _sign(
+    client: Client, request: bytes, *, signer: str, usage: str, deadline: float, approver: Path | None = None
+) -> bytes:
+    """Submit a certificate request and wait for the certificate (PEM). `approver`: whose kubeconfig approves it."""
     name = f"node-csr-{secrets.token_hex(8)}"
     spec = CertificateSigningRequestSpec(
         request=_base64(request), signerName=signer, usages=["digital signature", usage]
     )
     created = client.create(CertificateSigningRequest(metadata=ObjectMeta(name=name), spec=spec))
     current = created
+    if approver is not None and approver.exists():
+        _approve(created, approver)
     while True:
         if certificate := _issued(current):
             return certificate
         if time.monotonic() > deadline:
-            raise BootstrapError(f"certificate request {name} was not signed in time; do the controllers run?")
+            raise BootstrapError(
+                f"certificate request {name} was not signed in time: approve it (kubectl certificate approve {name}) "
+                "and join again, or look whether the controllers run"
+            )
         current = _next_state(client, name, deadline) or client.get(CertificateSigningRequest, name)
+
+
+def _approve(request: CertificateSigningRequest, approver: Path) -> None:
+    """On the control plane's own machine the administrator asks: its address is nobody else's to serve on."""
+    condition = CertificateSigningRequestCondition(
+        type="Approved", status="True", reason="Join", message="a control plane machine joins as a node"
+    )
+    approved = CertificateSigningRequest.Approval(
+        metadata=request.metadata, spec=request.spec, status=CertificateSigningRequestStatus(conditions=[condition])
+    )
+    with apiclient.connect(approver) as admin:
+        try:
+            admin.replace(approved, request.metadata.name if request.metadata and request.metadata.name else "")
+        except ApiError as error:
+            if error.status.code != 409:  # it needed no approval of ours
+                raise
 
 
 def _next_state(client: Client, name: str, deadline: float) -> CertificateSigningRequest | None:

@@ -2,7 +2,8 @@
 
 Kubernetes: pkg/controller/certificates (csrapproving, csrsigning, csrcleaner). What may be approved and how it is
 signed is in signing.py. Unlike Kubernetes the kubelet's serving certificate is approved too, because a lab has nobody
-to do it: only to a node that asks in its own name, for its own name and addresses.
+to do it: only to a node that asks in its own name, for its own name and addresses, and for none that is the API
+server's, a Service's, a pod's or another node's. Everything else waits for `kubectl certificate approve`.
 
 Invariants
 - Approval and certificate are two compare-and-swap writes; after a crash between them the second is made up for.
@@ -13,19 +14,25 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from lightkube.models.certificates_v1 import CertificateSigningRequestCondition, CertificateSigningRequestStatus
 from lightkube.resources.certificates_v1 import CertificateSigningRequest
-from lightkube.resources.core_v1 import Node
+from lightkube.resources.core_v1 import Node, Service
+from lightkube.resources.discovery_v1 import EndpointSlice
 
 from api import meta
 from controllers import signing, writes
 from controllers.manager import Manager
 
 HOUR = 3600.0
+RECONSIDER = 5.0
+"""Seconds until a request that was not approved is looked at again: its node may be gone meanwhile."""
+APISERVER = "default/kubernetes"
+"""The EndpointSlice with the API servers' addresses."""
 
 log = logging.getLogger("csr")
 
@@ -48,6 +55,8 @@ class CsrController:
         self._lifetimes = lifetimes
         self._requests = manager.informer(CertificateSigningRequest)
         self._nodes = manager.informer(Node)
+        self._services = manager.informer(Service)
+        self._slices = manager.informer(EndpointSlice)
         self._controller = manager.controller("csr", self.reconcile, workers=4)
         self._requests.on_change(self._request_changed)
 
@@ -72,18 +81,30 @@ class CsrController:
         try:
             request = signing.parse(_pem(csr))
             signing.check(request, signer=spec.signerName, usages=spec.usages or ())
-            message = signing.may_approve(spec, request, node_names=self._names_of(signing.common_name(request)))
+            message = signing.may_approve(spec, request, self._world(signing.common_name(request)))
         except signing.NotAllowed as error:
             log.info("%s: not approved: %s", meta.name(csr), error)
-            return csr
-        if message is None:
+            self._controller.enqueue_after(meta.name(csr), RECONSIDER)
             return csr
         return await writes.put(self._client, _with(csr, "Approved", "AutoApproved", message), "approval")
 
-    def _names_of(self, subject: str) -> set[str] | None:
-        node = self._nodes.get(subject.removeprefix(signing.NODE_PREFIX))
-        addresses = (node.status.addresses if node is not None and node.status else None) or []
-        return {each.address for each in addresses} or None
+    def _world(self, subject: str) -> signing.World:
+        name = subject.removeprefix(signing.NODE_PREFIX)
+        own = self._nodes.get(name)
+        others = [each for each in self._nodes.list() if meta.name(each) != name]
+        foreign = {address for node in others for address in _addresses(node)}
+        for service in self._services.list():
+            spec = service.spec
+            foreign.update([*((spec and spec.clusterIPs) or ()), *((spec and spec.externalIPs) or ())])
+        apiserver = self._slices.get(APISERVER)
+        foreign.update(address for each in (apiserver and apiserver.endpoints) or () for address in each.addresses)
+        ranges = [text for node in self._nodes.list() for text in (node.spec and node.spec.podCIDRs) or ()]
+        return signing.World(
+            is_ready=own is not None and _is_ready(own),
+            addresses=(_addresses(own) or None) if own else None,
+            foreign=foreign,
+            networks=[ipaddress.ip_network(text) for text in ranges],
+        )
 
     async def _sign(self, csr: CertificateSigningRequest, authority: signing.Authority) -> None:
         if not _has(csr, "Approved"):
@@ -115,6 +136,15 @@ class CsrController:
             self._controller.enqueue_after(meta.name(csr), left + 1)
             return
         await writes.delete_quietly(self._client, csr)
+
+
+def _addresses(node: Node) -> set[str]:
+    return {each.address for each in (node.status and node.status.addresses) or ()}
+
+
+def _is_ready(node: Node) -> bool:
+    conditions = (node.status and node.status.conditions) or ()
+    return any(each.type == "Ready" and each.status == "True" for each in conditions)
 
 
 def _has(csr: CertificateSigningRequest, type_: str) -> bool:

@@ -11,7 +11,8 @@ A third, kubernetes.io/kube-apiserver-client, is signed once a person approved i
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -40,6 +41,8 @@ _EXTENDED = {
     "client auth": ExtendedKeyUsageOID.CLIENT_AUTH,
     "server auth": ExtendedKeyUsageOID.SERVER_AUTH,
 }
+
+_NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
 
 SignerKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
@@ -92,6 +95,8 @@ def check(request: x509.CertificateSigningRequest, *, signer: str, usages: Colle
         raise NotAllowed(f"subject organization is not {NODES}")
     if not common_name(request).startswith(NODE_PREFIX):
         raise NotAllowed(f"subject common name does not begin with {NODE_PREFIX}")
+    if not _NODE_NAME.fullmatch(common_name(request).removeprefix(NODE_PREFIX)):
+        raise NotAllowed("subject common name does not end with the name of a node")
     names = subject_names(request)
     if signer == KUBELET_CLIENT and names:
         raise NotAllowed("subject alternative names are not allowed")
@@ -102,39 +107,60 @@ def check(request: x509.CertificateSigningRequest, *, signer: str, usages: Colle
             raise NotAllowed("at least one DNS name or IP address is required")
 
 
-def may_approve(
-    spec: CertificateSigningRequestSpec, request: x509.CertificateSigningRequest, *, node_names: Collection[str] | None
-) -> str | None:
-    """The message of an automatic approval, or None to leave the request to a person.
+@dataclass(frozen=True)
+class World:
+    """What is known about the one that asks, and what belongs to others.
 
-    `node_names` are the host name and addresses of the requesting node's Node object, None while there is none.
+    is_ready: a Node of that name is there and Ready. addresses: its own, None while there is no such Node.
+    foreign: names and addresses of the API server, of Services and of other nodes. networks: whose addresses are pods'.
     """
+
+    is_ready: bool = False
+    addresses: Collection[str] | None = None
+    foreign: Collection[str] = ()
+    networks: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] = ()
+
+
+def may_approve(spec: CertificateSigningRequestSpec, request: x509.CertificateSigningRequest, world: World) -> str:
+    """The message of an automatic approval. Raises NotAllowed to leave the request to a person, and says why."""
     groups = set(spec.groups or ())
     subject = common_name(request)
     is_itself = spec.username == subject and NODES in groups
     if spec.signerName == KUBELET_CLIENT:
         if is_itself:
             return "Auto approving self kubelet client certificate: the node renews its own."
-        if BOOTSTRAPPERS in groups:
-            return "Auto approving kubelet client certificate: asked for with a bootstrap token."
-        return None
-    if spec.signerName == KUBELET_SERVING and is_itself:
-        allowed = {subject.removeprefix(NODE_PREFIX), *(node_names or ())}
-        for name in subject_names(request):
-            if isinstance(name, x509.DNSName) and name.value not in allowed:
-                return None
-            if isinstance(name, x509.IPAddress) and not _may_serve_on(name, node_names):
-                return None
-        return "Auto approving kubelet serving certificate: the node asked for its own name and addresses."
-    return None
+        if BOOTSTRAPPERS not in groups:
+            raise NotAllowed("neither the node itself nor a bootstrap token asks")
+        if world.is_ready:
+            raise NotAllowed(f"{subject.removeprefix(NODE_PREFIX)} is a node that is Ready: nobody may take its name")
+        return "Auto approving kubelet client certificate: asked for with a bootstrap token."
+    if spec.signerName != KUBELET_SERVING or not is_itself:
+        raise NotAllowed("only a node that asks for itself needs no person's approval")
+    for name in subject_names(request):
+        _check_serving(name, subject.removeprefix(NODE_PREFIX), world)
+    return "Auto approving kubelet serving certificate: the node asked for its own name and addresses."
 
 
-def _may_serve_on(name: x509.IPAddress, node_names: Collection[str] | None) -> bool:
-    """A registered node only gets its own addresses; a new one has none yet, but loopback is nobody's."""
+def _check_serving(name: x509.GeneralName, node: str, world: World) -> None:
+    """A node serves under its own name and addresses. It says itself which they are, so others' count for more."""
+    if isinstance(name, x509.DNSName):
+        if name.value != node or _is_reserved(node) or node in world.foreign:
+            raise NotAllowed(f"{name.value} is not a name of its own")
+        return
     address = name.value
     if not isinstance(address, ipaddress.IPv4Address | ipaddress.IPv6Address):
-        return False
-    return str(address) in node_names if node_names else not address.is_loopback
+        raise NotAllowed("a network is no address")
+    if address.is_loopback or address.is_unspecified or address.is_multicast:
+        raise NotAllowed(f"{address} is no node's address")
+    if str(address) in world.foreign or any(address in network for network in world.networks):
+        raise NotAllowed(f"{address} belongs to somebody else")
+    if world.addresses is not None and str(address) not in world.addresses:
+        raise NotAllowed(f"{address} is not among the addresses of its Node")
+
+
+def _is_reserved(name: str) -> bool:
+    """Names by which clients in the cluster reach the API server or themselves."""
+    return name == "localhost" or name.endswith((".svc", ".local")) or name.partition(".")[0] == "kubernetes"
 
 
 def sign(

@@ -101,12 +101,12 @@ def _path_covered(path: str, held: Sequence[str]) -> bool:
 
 def complaint(user: User, rules: Sequence[PolicyRule]) -> str:
     """The message of the 403, in Kubernetes' words."""
-    shown = "\n".join(sorted(_shown(each) for each in _compact(rules)))
+    shown = "\n".join(sorted(_shown(each) for each in compacted(rules)))
     groups = _quoted(user.groups)
     return f'user "{user.name}" (groups={groups}) is attempting to grant RBAC permissions not currently held:\n{shown}'
 
 
-def _compact(rules: Sequence[PolicyRule]) -> list[PolicyRule]:
+def compacted(rules: Sequence[PolicyRule]) -> list[PolicyRule]:
     """The verbs on one resource together."""
     together: dict[tuple[object, ...], PolicyRule] = {}
     for rule in rules:

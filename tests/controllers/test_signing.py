@@ -47,6 +47,8 @@ def general(name: str) -> x509.GeneralName:
         (request(), signing.KUBELET_CLIENT, SERVE, "client auth"),
         (request(), signing.KUBELET_CLIENT, [*CLIENT, "server auth"], "must only contain"),
         (request("admin"), signing.KUBELET_CLIENT, CLIENT, "common name"),
+        (request("system:node:"), signing.KUBELET_CLIENT, CLIENT, "name of a node"),
+        (request("system:node:N 1"), signing.KUBELET_CLIENT, CLIENT, "name of a node"),
         (request("system:node:n", "system:masters"), signing.KUBELET_CLIENT, CLIENT, "organization"),
         (request("system:node:n", "system:nodes", "system:masters"), signing.KUBELET_CLIENT, CLIENT, "organization"),
         (request(names=("n",)), signing.KUBELET_CLIENT, CLIENT, "not allowed"),
@@ -71,27 +73,56 @@ OTHER = ("system:node:other", ["system:nodes"])
 PERSON = ("someone", ["devs"])
 
 
+NEW = signing.World()
+KNOWN = signing.World(addresses={"n", "192.0.2.1"})
+CROWDED = signing.World(foreign={"192.0.2.2", "10.96.0.1", "other"}, networks=[ipaddress.ip_network("10.244.0.0/24")])
+
+
 @pytest.mark.parametrize(
-    ("caller", "signer", "given", "known", "approved"),
+    ("caller", "signer", "given", "world", "fault"),
     [
-        (BOOTSTRAP, signing.KUBELET_CLIENT, request(), None, True),
-        (ITSELF, signing.KUBELET_CLIENT, request(), None, True),
-        (OTHER, signing.KUBELET_CLIENT, request(), None, False),
-        (PERSON, signing.KUBELET_CLIENT, request(), None, False),
-        (("system:node:n", ["devs"]), signing.KUBELET_CLIENT, request(), None, False),
-        (ITSELF, signing.KUBELET_SERVING, request(names=("n", "192.0.2.1")), None, True),
-        (ITSELF, signing.KUBELET_SERVING, request(names=("n", "192.0.2.1")), {"n", "192.0.2.1"}, True),
-        (ITSELF, signing.KUBELET_SERVING, request(names=("n", "192.0.2.9")), {"n", "192.0.2.1"}, False),
-        (ITSELF, signing.KUBELET_SERVING, request(names=("kubernetes",)), None, False),
-        (ITSELF, signing.KUBELET_SERVING, request(names=("127.0.0.1",)), None, False),
-        (OTHER, signing.KUBELET_SERVING, request(names=("n",)), None, False),
-        (BOOTSTRAP, signing.KUBELET_SERVING, request(names=("n",)), None, False),
-        (ITSELF, signing.CLIENT, request("someone", "devs"), None, False),
+        (BOOTSTRAP, signing.KUBELET_CLIENT, request(), NEW, None),
+        (BOOTSTRAP, signing.KUBELET_CLIENT, request(), KNOWN, None),
+        (BOOTSTRAP, signing.KUBELET_CLIENT, request(), signing.World(is_ready=True), "nobody may take its name"),
+        (ITSELF, signing.KUBELET_CLIENT, request(), signing.World(is_ready=True), None),
+        (OTHER, signing.KUBELET_CLIENT, request(), NEW, "neither the node"),
+        (PERSON, signing.KUBELET_CLIENT, request(), NEW, "neither the node"),
+        (("system:node:n", ["devs"]), signing.KUBELET_CLIENT, request(), NEW, "neither the node"),
+        (ITSELF, signing.KUBELET_SERVING, request(names=("n", "192.0.2.1")), NEW, None),
+        (ITSELF, signing.KUBELET_SERVING, request(names=("n", "192.0.2.1")), KNOWN, None),
+        (ITSELF, signing.KUBELET_SERVING, request(names=("n", "192.0.2.9")), KNOWN, "not among the addresses"),
+        (ITSELF, signing.KUBELET_SERVING, request(names=("n", "192.0.2.1")), CROWDED, None),
+        (ITSELF, signing.KUBELET_SERVING, request(names=("n", "192.0.2.2")), CROWDED, "belongs to somebody else"),
+        (ITSELF, signing.KUBELET_SERVING, request(names=("n", "10.96.0.1")), CROWDED, "belongs to somebody else"),
+        (ITSELF, signing.KUBELET_SERVING, request(names=("n", "10.244.0.9")), CROWDED, "belongs to somebody else"),
+        (ITSELF, signing.KUBELET_SERVING, request(names=("kubernetes",)), NEW, "not a name of its own"),
+        (ITSELF, signing.KUBELET_SERVING, request(names=("other",)), KNOWN, "not a name of its own"),
+        (ITSELF, signing.KUBELET_SERVING, request(names=("127.0.0.1",)), NEW, "no node's address"),
+        (ITSELF, signing.KUBELET_SERVING, request(names=("0.0.0.0",)), NEW, "no node's address"),
+        (OTHER, signing.KUBELET_SERVING, request(names=("n",)), NEW, "asks for itself"),
+        (BOOTSTRAP, signing.KUBELET_SERVING, request(names=("n",)), NEW, "asks for itself"),
+        (ITSELF, signing.CLIENT, request("someone", "devs"), NEW, "asks for itself"),
     ],
 )
-def test_may_approve(caller, signer: str, given, known: set[str] | None, approved: bool) -> None:
+def test_may_approve(caller, signer: str, given, world: signing.World, fault: str | None) -> None:
     spec = CertificateSigningRequestSpec(request="", signerName=signer, username=caller[0], groups=caller[1])
-    assert (signing.may_approve(spec, given, node_names=known) is not None) is approved
+    if fault is None:
+        assert signing.may_approve(spec, given, world).startswith("Auto approving")
+        return
+    with pytest.raises(signing.NotAllowed, match=fault):
+        signing.may_approve(spec, given, world)
+
+
+@pytest.mark.parametrize(
+    "name", ["kubernetes", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost", "a.svc"]
+)
+def test_a_node_that_is_called_like_the_api_server_does_not_serve_as_it(name: str) -> None:
+    subject = f"system:node:{name}"
+    spec = CertificateSigningRequestSpec(
+        request="", signerName=signing.KUBELET_SERVING, username=subject, groups=["system:nodes"]
+    )
+    with pytest.raises(signing.NotAllowed, match="not a name of its own"):
+        signing.may_approve(spec, request(subject, names=(name,)), NEW)
 
 
 def authority() -> signing.Authority:

@@ -27,7 +27,7 @@ from lab import netns, processes
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="init and join need root")
 
 MACHINE = "tboot"
-ADDRESS = "10.77.0.1"
+ADDRESS, SECOND_ADDRESS = "10.77.0.1", "10.77.0.2"
 WRONG_HASH = "sha256:" + "0" * 64
 
 
@@ -37,12 +37,13 @@ def inside(function: Callable[[], object]) -> object:
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[str]:
-    """A network namespace with one address, in which nothing else listens."""
+    """A network namespace with two addresses, in which nothing else listens."""
     owner = processes.Owner(netns.inode(MACHINE), f"/minik/{MACHINE}", ())
     processes.kill([owner])
     netns.delete(MACHINE)
     netns.create(MACHINE)
-    for words in ("link set lo up", "link add eth0 type bridge", f"addr add {ADDRESS}/24 dev eth0", "link set eth0 up"):
+    addresses = [f"addr add {address}/24 dev eth0" for address in (ADDRESS, SECOND_ADDRESS)]
+    for words in ("link set lo up", "link add eth0 type bridge", *addresses, "link set eth0 up"):
         inside(lambda words=words: subprocess.run(["ip", *words.split()], check=True))
     yield MACHINE
     processes.kill([processes.Owner(netns.inode(MACHINE), f"/minik/{MACHINE}", ())])
@@ -189,11 +190,11 @@ def test_a_machine_without_docker(joining: Joining, tmp_path: Path) -> None:
 
 def test_join_obtains_certificates_and_keeps_them(joining: Joining, socket_path: Path, tmp_path: Path) -> None:
     """Without an engine behind the socket the kubelet cannot make the node Ready; joining itself is complete."""
-    options = joining(wait=False, timeout=60)
+    options = joining(wait=False, timeout=60, node_ip=SECOND_ADDRESS)
     try:
         result = inside(lambda: join(options, lambda line: None))
         made = {path: path.read_bytes() for path in (tmp_path / "node" / "pki").iterdir()}
-        assert result.node_name == "n1" and result.node_ip == ADDRESS  # type: ignore[attr-defined]
+        assert result.node_name == "n1" and result.node_ip == SECOND_ADDRESS  # type: ignore[attr-defined]
         assert {path.name for path in made} == {"ca.crt", "kubelet.crt", "kubelet.key"}
         inside(lambda: join(options, lambda line: None))
         assert {path: path.read_bytes() for path in (tmp_path / "node" / "pki").iterdir()} == made
@@ -202,6 +203,18 @@ def test_join_obtains_certificates_and_keeps_them(joining: Joining, socket_path:
         socket_path.unlink()
         inside(lambda: reset(tmp_path, docker_host=options.docker_host))
     assert not (tmp_path / "node").exists()
+
+
+def test_only_the_administrator_lets_a_node_serve_on_the_control_planes_address(
+    joining: Joining, options: InitOptions
+) -> None:
+    assert "kubectl certificate approve" in refusal(joining(wait=False, timeout=3))
+    try:
+        inside(lambda: join(joining(wait=False, timeout=60, data_dir=options.data_dir), lambda line: None))
+        assert (options.data_dir / "node/pki/kubelet.crt").exists()
+    finally:
+        supervisor.stop(options.data_dir / "node")
+        shutil.rmtree(options.data_dir / "node")
 
 
 def test_everything_acknowledged_survives_a_kill_of_etcd(cluster: InitResult, options: InitOptions) -> None:

@@ -673,6 +673,10 @@ async def test_a_joining_node_gets_its_certificates_and_nobody_elses(plane):
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["n1"]
 
+    for taken in ("127.0.0.1", "10.96.0.1"):  # the API server's own address, and its Service's
+        serving = pki.Request(common_name="system:node:n1", organizations=("system:nodes",), names=("n1", taken))
+        assert await sign(plane, "n1", serving, SERVING_SIGNER, "server auth") is None
+
     foreign = pki.Request(common_name="system:node:n2", organizations=("system:nodes",), names=("n2",))
     assert await sign(plane, "n1", foreign, SERVING_SIGNER, "server auth") is None
     assert await sign(plane, "newcomer", USERS["admin"], CLIENT_SIGNER, "client auth") is None
