@@ -8,6 +8,7 @@ Running it again is harmless: a node that has valid certificates of this cluster
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import shutil
 import socket
@@ -42,6 +43,8 @@ Report = Callable[[str], None]
 
 CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client-kubelet"
 SERVING_SIGNER = "kubernetes.io/kubelet-serving"
+ASK_EVERY = 0.1
+"""Seconds between questions whether it is signed, or Ready. A watch of a quiet object knows no time to give up."""
 
 
 def join(options: JoinOptions, report: Report) -> JoinResult:
@@ -173,7 +176,9 @@ def _sign(
                 f"certificate request {name} was not signed in time: approve it (kubectl certificate approve {name}) "
                 "and join again, or look whether the controllers run"
             )
-        current = _next_state(client, name, deadline) or client.get(CertificateSigningRequest, name)
+        time.sleep(ASK_EVERY)
+        with contextlib.suppress(httpx2.HTTPError):  # the server went away for a moment
+            current = client.get(CertificateSigningRequest, name)
 
 
 def _approve(request: CertificateSigningRequest, approver: Path) -> None:
@@ -190,19 +195,6 @@ def _approve(request: CertificateSigningRequest, approver: Path) -> None:
         except ApiError as error:
             if error.status.code != 409:  # it needed no approval of ours
                 raise
-
-
-def _next_state(client: Client, name: str, deadline: float) -> CertificateSigningRequest | None:
-    """The request after something happened to it; None when the watch ended without."""
-    remaining = max(1, int(deadline - time.monotonic()))
-    try:
-        watch = client.watch(CertificateSigningRequest, fields={"metadata.name": name}, server_timeout=remaining)
-        for _, current in watch:
-            if (current.metadata and current.metadata.name == name) and (_issued(current) or _refused(current)):
-                return current
-    except httpx2.HTTPError:
-        time.sleep(apiclient.RETRY_EVERY)  # the server went away for a moment; the caller asks again
-    return None
 
 
 def _issued(current: CertificateSigningRequest) -> bytes | None:
@@ -227,18 +219,14 @@ def _base64(data: bytes) -> str:
 
 
 def wait_node_ready(config: Path, name: str, *, timeout: float) -> None:
-    """Watch the cluster, with the credentials in `config`, until the node is Ready. Raises BootstrapError."""
+    """Ask, with the credentials in `config`, until the node is Ready. Raises BootstrapError."""
     deadline = time.monotonic() + timeout
     with apiclient.connect(config) as client:
-        while (remaining := deadline - time.monotonic()) > 0:
-            try:
-                watch = client.watch(
-                    NodeResource, fields={"metadata.name": name}, server_timeout=max(1, int(remaining))
-                )
-                if any(_is_ready(node) for _, node in watch if node.metadata and node.metadata.name == name):
+        while time.monotonic() < deadline:
+            with contextlib.suppress(httpx2.HTTPError, ApiError):
+                if _is_ready(client.get(NodeResource, name)):
                     return
-            except (httpx2.HTTPError, ApiError):
-                time.sleep(apiclient.RETRY_EVERY)
+            time.sleep(ASK_EVERY)
     raise BootstrapError(f"node {name} did not become Ready within {timeout:g} s; its kubelet's log may say why")
 
 

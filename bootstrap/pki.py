@@ -101,7 +101,7 @@ def ensure_control_plane(directory: Path, *, apiserver_names: Iterable[str], own
     ca = Authority.ensure(directory, "kubernetes")
     server = Request(common_name="kube-apiserver", names=tuple(apiserver_names), usages=(SERVER,))
     ensure_leaf(ca, directory / "apiserver", server)
-    kubelet_client = Request(common_name="kube-apiserver-kubelet-client", organizations=("system:masters",))
+    kubelet_client = Request(common_name="kube-apiserver-kubelet-client")
     ensure_leaf(ca, directory / "apiserver-kubelet-client", kubelet_client)
     _ensure_service_account_key(directory)
     if own_etcd:

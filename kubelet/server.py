@@ -1,4 +1,5 @@
-"""The kubelet's HTTPS server: where the API server fetches logs. Only certificates of the cluster's CA get in.
+"""The kubelet's HTTPS server: where the API server fetches logs. Nobody but the API server and administrators get in:
+a certificate of the cluster's CA is not enough, every node has one.
 
     GET /containerLogs/{namespace}/{pod}/{container}?follow=&previous=&tailLines=&timestamps=&sinceSeconds=&limitBytes=
     GET /pods       the pods of this node as this kubelet sees them
@@ -9,12 +10,14 @@ Errors are plain text with a status code; the API server makes a Status of them.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import uvicorn
@@ -23,6 +26,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api import meta
 from kubelet.pods.worker import Worker
@@ -45,6 +50,39 @@ class Refused(Exception):
         self.code = code
 
 
+APISERVER = "kube-apiserver-kubelet-client"
+ADMINISTRATORS = frozenset({"system:masters", "kubeadm:cluster-admins"})
+
+
+class _Protocol(HttpToolsProtocol):
+    """HTTP/1.1 whose requests know whether their connection's client certificate is one of those let in."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        user, groups = subject_of(transport.get_extra_info("peercert") or {})
+        self.app_state = {**self.app_state, "user": user, "welcome": user == APISERVER or bool(groups & ADMINISTRATORS)}
+        super().connection_made(transport)
+
+
+def subject_of(certificate: Mapping[str, Any]) -> tuple[str, set[str]]:
+    """User and groups of a verified certificate, in the form of `ssl.SSLSocket.getpeercert()`."""
+    names = [pair for rdn in certificate.get("subject", ()) for pair in rdn]
+    users = [value for name, value in names if name == "commonName"]
+    return (users[-1] if users else ""), {value for name, value in names if name == "organizationName"}
+
+
+def guarded(app: ASGIApp) -> ASGIApp:
+    """`app` for those who are welcome."""
+
+    async def guard(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["state"]["welcome"]:
+            await app(scope, receive, send)
+            return
+        why = f"Forbidden (user={scope['state']['user']}, verb=get, resource=nodes, subresource=proxy)"
+        await PlainTextResponse(why, 403)(scope, receive, send)
+
+    return guard
+
+
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -58,6 +96,7 @@ async def serve(app: Starlette, *, address: str, port: int, tls: Tls | None) -> 
     if tls is not None:
         config.ssl_certfile, config.ssl_keyfile = str(tls.certificate), str(tls.key)
         config.ssl_ca_certs, config.ssl_cert_reqs = str(tls.client_ca), ssl.CERT_REQUIRED
+        config.app, config.http = guarded(app), _Protocol
     config.timeout_graceful_shutdown = 1
     await _Server(config).serve()
 

@@ -81,7 +81,8 @@ def test_the_api_server_is_known_by_all_its_names(tmp_path: Path) -> None:
 def test_clients_are_who_kubernetes_expects(tmp_path: Path) -> None:
     build(tmp_path)
     certificate = pki.load_certificate(tmp_path / "apiserver-kubelet-client.crt")
-    assert subject(certificate, NameOID.ORGANIZATION_NAME) == ["system:masters"]
+    assert subject(certificate, NameOID.COMMON_NAME) == ["kube-apiserver-kubelet-client"]
+    assert subject(certificate, NameOID.ORGANIZATION_NAME) == []  # its rights are the role system:kubelet-api-admin
     assert Authority.ensure(tmp_path, "kubernetes").signed(certificate)
     etcd_client = pki.load_certificate(tmp_path / "apiserver-etcd-client.crt")
     assert Authority.ensure(tmp_path / "etcd", "etcd-ca").signed(etcd_client)

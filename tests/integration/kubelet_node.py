@@ -252,8 +252,8 @@ class KubeletNode:
         done = subprocess.run(self.engine.enter(*command), capture_output=True, text=True, timeout=30, check=False)
         return done
 
-    def get(self, path: str, *, certificate: bool = True) -> tuple[int, str]:
-        """From the kubelet's server, as the API server asks: (status code, body)."""
+    def get(self, path: str, *, certificate: str = "kubelet-client") -> tuple[int, str]:
+        """From the kubelet's server, as the API server asks, or with another certificate: (status code, body)."""
         script = (
             "import ssl, sys, urllib.request, urllib.error\n"
             "ca, cert, key, url = sys.argv[1:]\n"
@@ -269,7 +269,7 @@ class KubeletNode:
             "sys.stdout.write(answer.read().decode())\n"
         )
         d = self.directory
-        own = [str(d / "kubelet-client.crt"), str(d / "kubelet-client.key")] if certificate else ["", ""]
+        own = [str(d / f"{certificate}.crt"), str(d / f"{certificate}.key")] if certificate else ["", ""]
         url = f"https://{NODE_IP}:10250{path}"
         done = self.inside(sys.executable, "-c", script, str(d / "ca.crt"), *own, url)
         code, _, body = done.stdout.partition("\n")

@@ -286,8 +286,10 @@ async def test_logs(node, api):
     assert (await logs(node, "talker", query="tailLines=x"))[0] == 400
     assert (await logs(node, "talker", "nobody"))[0] == 400
     assert (await logs(node, "nobody"))[0] == 404
-    code, _ = await asyncio.to_thread(lambda: node.get("/healthz", certificate=False))
+    code, _ = await asyncio.to_thread(lambda: node.get("/healthz", certificate=""))
     assert code == 0, "without a certificate nobody gets in"
+    code, why = await asyncio.to_thread(lambda: node.get("/pods", certificate="kubelet"))
+    assert code == 403 and "user=system:node:node-1" in why, "a node reads no other node's logs"
 
 
 async def test_a_pod_that_does_not_fit_is_refused(node, api):
