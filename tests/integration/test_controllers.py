@@ -11,7 +11,7 @@ import itertools
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from control_plane import USERS, ControlPlane, FakeKubelets, ignoring_gone, listed, stays, until
+from control_plane import DEADLINE, USERS, ControlPlane, FakeKubelets, ignoring_gone, listed, stays, until
 from cryptography import x509
 from lightkube import ApiError
 from lightkube.models.apps_v1 import DeploymentSpec, DeploymentStrategy, ReplicaSetSpec, RollingUpdateDeployment
@@ -624,9 +624,9 @@ async def test_a_namespace_is_furnished_and_emptied(client, namespace, nodes):
 
 
 async def sign(
-    plane: ControlPlane, user: str, request: pki.Request, signer: str, usage: str
+    plane: ControlPlane, user: str, request: pki.Request, signer: str, usage: str, *, patience: float = 2
 ) -> x509.Certificate | None:
-    """What the cluster makes of a request: a certificate, or None when it is left to a person."""
+    """What the cluster makes of a request: a certificate, or None when it is left to a person for so many seconds."""
     caller = connect(str(plane.kubeconfig(user)))
     key = pki.new_key()
     pem = pki.certificate_request(key, request)
@@ -644,7 +644,7 @@ async def sign(
             admin,
             CertificateSigningRequest,
             lambda objs: any(meta.name(c) == name and c.status and c.status.certificate for c in objs),
-            deadline=2,
+            deadline=patience,
         )
     except AssertionError:
         return None
@@ -661,14 +661,14 @@ SERVING_SIGNER = "kubernetes.io/kubelet-serving"
 async def test_a_joining_node_gets_its_certificates_and_nobody_elses(plane):
     node = pki.Request(common_name="system:node:n1", organizations=("system:nodes",))
     plane.user("newcomer", pki.Request(common_name="system:bootstrap:x", organizations=("system:bootstrappers",)))
-    certificate = await sign(plane, "newcomer", node, CLIENT_SIGNER, "client auth")
+    certificate = await sign(plane, "newcomer", node, CLIENT_SIGNER, "client auth", patience=DEADLINE)
     assert certificate is not None
     certificate.verify_directly_issued_by(plane.authority.certificate)
     assert certificate.subject.rfc4514_string() == "CN=system:node:n1,O=system:nodes"
 
     plane.user("n1", node)
     serving = pki.Request(common_name="system:node:n1", organizations=("system:nodes",), names=("n1", "192.0.2.7"))
-    certificate = await sign(plane, "n1", serving, SERVING_SIGNER, "server auth")
+    certificate = await sign(plane, "n1", serving, SERVING_SIGNER, "server auth", patience=DEADLINE)
     assert certificate is not None
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["n1"]
