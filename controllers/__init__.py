@@ -5,7 +5,9 @@ manager.py            what the loops share: client, caches, events; and how they
 
 deployment.py         Deployment -> ReplicaSets          rollout.py, deployment_status.py, templates.py (pure)
 replicaset.py         ReplicaSet, ReplicationController -> Pods        ranking.py (pure)
-endpointslice.py      Service + Pods -> EndpointSlices   endpoints.py (pure)
+endpointslice.py      Service + Pods -> EndpointSlices   endpoints.py, slicing.py (pure)
+endpoint.py           Service + Pods -> Endpoints
+endpointslicemirroring.py   Endpoints made by hand -> EndpointSlices
 node_lifecycle.py     a silent node -> Unknown, tainted  node_health.py, zones.py (pure)
 taint_eviction.py     NoExecute taint -> pods evicted
 pod_gc.py             pods that nobody will ever finish -> deleted

@@ -1,41 +1,28 @@
-"""Which endpoints a Service has, and how they are packed into EndpointSlices. Pure.
+"""Which endpoints a Service has: as EndpointSlices, and as the Endpoints object of old. Pure.
 
-Kubernetes: staging/src/k8s.io/endpointslice. Endpoints keep the slice they are in, so that a change of one pod
-rewrites one slice; a slice's name follows from the Service, its ports and a number, so that whoever writes it twice
-writes the same one.
+Kubernetes: staging/src/k8s.io/endpointslice, pkg/controller/endpoint.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
-from lightkube.models.core_v1 import ObjectReference, ServicePort
-from lightkube.models.discovery_v1 import Endpoint, EndpointConditions, EndpointPort
+from lightkube.models.core_v1 import EndpointAddress, EndpointPort, EndpointSubset, ObjectReference, ServicePort
+from lightkube.models.discovery_v1 import Endpoint, EndpointConditions
 from lightkube.models.meta_v1 import ObjectMeta
-from lightkube.resources.core_v1 import Pod, Service
+from lightkube.resources.core_v1 import Endpoints, Pod, Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
-from api import meta, pods
+from api import meta, pods, selectors
+from controllers import slicing
+from controllers.slicing import HEADLESS, MANAGED_BY, SERVICE_NAME, Ports
 
-SERVICE_NAME = "kubernetes.io/service-name"
-MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 MANAGER = "endpointslice-controller.k8s.io"
-HEADLESS = "service.kubernetes.io/headless"
-MAX_ENDPOINTS = 100
-
-Ports = tuple[tuple[str, int | None, str, str | None], ...]
-"""(name, number, protocol, appProtocol) of every port; None is a port the pod does not have."""
-
-
-@dataclass
-class Plan:
-    """The writes that make the slices right."""
-
-    create: list[EndpointSlice] = field(default_factory=list)
-    update: list[EndpointSlice] = field(default_factory=list)
-    delete: list[EndpointSlice] = field(default_factory=list)
+ENDPOINTS_MANAGED_BY = "endpoints.kubernetes.io/managed-by"
+ENDPOINTS_MANAGER = "endpoint-controller"
+OVER_CAPACITY = "endpoints.kubernetes.io/over-capacity"
+MAX_ADDRESSES = 1000
+"""In one Endpoints object; more are cut off, and the annotation says so."""
 
 
 def wants_slices(service: Service) -> bool:
@@ -44,27 +31,85 @@ def wants_slices(service: Service) -> bool:
     return spec is not None and bool(spec.selector) and spec.type != "ExternalName"
 
 
-def plan(service: Service, selected: Iterable[Pod], present: Sequence[EndpointSlice]) -> Plan:
+def selector(service: Service) -> selectors.LabelSelector:
+    return selectors.from_map(service.spec.selector if service.spec else None)
+
+
+def plan(service: Service, selected: Iterable[Pod], present: Sequence[EndpointSlice]) -> slicing.Plan:
     """What to write so that the Service's slices show the selected pods."""
-    wanted: dict[Ports, dict[str, Endpoint]] = {}
+    wanted: dict[slicing.Shape, list[Endpoint]] = {}
     for pod in sorted(selected, key=meta.name):
         if _may_serve(pod):
-            wanted.setdefault(_ports(service, pod), {})[meta.uid(pod)] = endpoint(service, pod)
+            wanted.setdefault(("IPv4", _ports(service, pod)), []).append(endpoint(service, pod))
     if not wanted:
-        wanted[_ports(service, None)] = {}  # an empty slice says that there is nobody
-    result = Plan()
-    by_ports: dict[Ports, list[EndpointSlice]] = {}
-    for each in sorted(present, key=meta.name):
-        ports = _ports_of(each)
-        if meta.is_terminating(each):
+        wanted["IPv4", _ports(service, None)] = []  # an empty slice says that there is nobody
+    labels = _own_labels(service) | {SERVICE_NAME: meta.name(service), MANAGED_BY: MANAGER}
+    return slicing.plan(slicing.Owner(service, labels), wanted, present)
+
+
+def endpoints_object(service: Service, selected: Iterable[Pod], present: Endpoints | None) -> Endpoints | None:
+    """The Endpoints of the Service as they should be, None when that is how they are."""
+    subsets, complete = _subsets(service, selected)
+    labels = _own_labels(service) | {ENDPOINTS_MANAGED_BY: ENDPOINTS_MANAGER}
+    found = meta.annotations(present) if present is not None else {}
+    annotations = {key: text for key, text in found.items() if key != OVER_CAPACITY}
+    if not complete:
+        annotations[OVER_CAPACITY] = "truncated"
+    if present is None:
+        metadata = ObjectMeta(name=meta.name(service), namespace=meta.namespace(service))
+        wanted = Endpoints(metadata=metadata)
+    else:
+        wanted = meta.clone(present)
+    metadata = meta.metadata(wanted)
+    metadata.labels, metadata.annotations, wanted.subsets = labels, annotations or None, subsets or None
+    return None if present is not None and _shown(wanted) == _shown(present) else wanted
+
+
+def is_ours(obj: Endpoints) -> bool:
+    return meta.labels(obj).get(ENDPOINTS_MANAGED_BY) == ENDPOINTS_MANAGER
+
+
+def _shown(obj: Endpoints) -> tuple[object, ...]:
+    return obj.subsets or None, meta.labels(obj), meta.annotations(obj)
+
+
+def _subsets(service: Service, selected: Iterable[Pod]) -> tuple[list[EndpointSubset], bool]:
+    """The pods by their ports, and whether all found room."""
+    anyway = bool(service.spec and service.spec.publishNotReadyAddresses)
+    headless = bool(service.spec and service.spec.clusterIP == "None")
+    by_ports: dict[Ports, EndpointSubset] = {}
+    count = 0
+    # The ready ones first, so that they are not the ones that are cut off.
+    for pod in sorted(selected, key=lambda pod: (not pods.is_ready(pod), meta.name(pod))):
+        ports = _ports(service, pod)
+        if not _may_serve(pod) or (meta.is_terminating(pod) and not anyway) or not (ports or headless):
             continue
-        if ports in wanted and each.addressType == "IPv4":
-            by_ports.setdefault(ports, []).append(each)
+        count += 1
+        if count > MAX_ADDRESSES:
+            continue
+        shown = endpoint(service, pod)
+        address = EndpointAddress(
+            ip=shown.addresses[0], hostname=shown.hostname, nodeName=shown.nodeName, targetRef=shown.targetRef
+        )
+        subset = by_ports.setdefault(ports, EndpointSubset(ports=_endpoint_ports(ports)))
+        if anyway or pods.is_ready(pod):
+            subset.addresses = [*(subset.addresses or []), address]
         else:
-            result.delete.append(each)
-    for ports, endpoints in wanted.items():
-        _pack(service, ports, endpoints, by_ports.get(ports, []), result)
-    return result
+            subset.notReadyAddresses = [*(subset.notReadyAddresses or []), address]
+    return [by_ports[ports] for ports in sorted(by_ports, key=str)], count <= MAX_ADDRESSES
+
+
+def _endpoint_ports(ports: Ports) -> list[EndpointPort] | None:
+    return [
+        EndpointPort(name=name or None, port=number or 0, protocol=protocol, appProtocol=app)
+        for name, number, protocol, app in ports
+    ] or None
+
+
+def _own_labels(service: Service) -> dict[str, str]:
+    """The Service's labels, and whether it is headless."""
+    own = {key: value for key, value in meta.labels(service).items() if key != HEADLESS}
+    return {**own, HEADLESS: ""} if service.spec and service.spec.clusterIP == "None" else own
 
 
 def _may_serve(pod: Pod) -> bool:
@@ -117,86 +162,3 @@ def target_port(port: ServicePort, pod: Pod | None) -> int | None:
             if candidate.name == target and (candidate.protocol or "TCP") == (port.protocol or "TCP"):
                 return candidate.containerPort
     return None
-
-
-def _ports_of(present: EndpointSlice) -> Ports:
-    return tuple((each.name or "", each.port, each.protocol or "TCP", each.appProtocol) for each in present.ports or ())
-
-
-def _pack(
-    service: Service, ports: Ports, endpoints: dict[str, Endpoint], present: list[EndpointSlice], result: Plan
-) -> None:
-    """Keep endpoints where they are, fill free places with the new ones, add slices, drop empty ones."""
-    left = dict(endpoints)
-    contents: list[list[Endpoint]] = []
-    for each in present:
-        staying = [left.pop(uid) for uid in _uids(each) if uid in left]
-        contents.append(staying[:MAX_ENDPOINTS])
-    for content in contents:
-        while left and len(content) < MAX_ENDPOINTS:
-            content.append(left.pop(next(iter(left))))
-    kept = 0
-    for each, content in zip(present, contents, strict=True):
-        if not content and (endpoints or kept):
-            result.delete.append(each)
-            continue
-        kept += 1
-        changed = _updated(service, each, content)
-        if changed is not None:
-            result.update.append(changed)
-    taken = {meta.name(each) for each in present}
-    rest = list(left.values())
-    while rest or not kept:
-        name = _free_name(service, ports, taken)
-        result.create.append(_new_slice(service, name, ports, rest[:MAX_ENDPOINTS]))
-        rest = rest[MAX_ENDPOINTS:]
-        kept += 1
-
-
-def _uids(present: EndpointSlice) -> list[str]:
-    return [each.targetRef.uid or "" for each in present.endpoints or () if each.targetRef is not None]
-
-
-def _updated(service: Service, present: EndpointSlice, content: list[Endpoint]) -> EndpointSlice | None:
-    """The slice with other content or labels, or None when it is right."""
-    if (present.endpoints or []) == content and meta.labels(present) == labels(service):
-        return None
-    changed = meta.clone(present)
-    changed.endpoints = content
-    meta.metadata(changed).labels = labels(service)
-    return changed
-
-
-def labels(service: Service) -> dict[str, str]:
-    """The Service's labels, and those by which its slices are found."""
-    headless = {HEADLESS: ""} if service.spec and service.spec.clusterIP == "None" else {}
-    own = {key: value for key, value in meta.labels(service).items() if key != HEADLESS}
-    return {**own, **headless, SERVICE_NAME: meta.name(service), MANAGED_BY: MANAGER}
-
-
-def _free_name(service: Service, ports: Ports, taken: set[str]) -> str:
-    number = 0
-    while True:
-        seed = f"{meta.uid(service)}/{ports}/{number}".encode()
-        name = f"{meta.name(service)}-{hashlib.sha256(seed).hexdigest()[:8]}"
-        if name not in taken:
-            taken.add(name)
-            return name
-        number += 1
-
-
-def _new_slice(service: Service, name: str, ports: Ports, content: list[Endpoint]) -> EndpointSlice:
-    return EndpointSlice(
-        metadata=ObjectMeta(
-            name=name,
-            namespace=meta.namespace(service),
-            labels=labels(service),
-            ownerReferences=[meta.owner_reference(service)],
-        ),
-        addressType="IPv4",
-        endpoints=content,
-        ports=[
-            EndpointPort(name=port_name, port=number, protocol=protocol, appProtocol=app)
-            for port_name, number, protocol, app in ports
-        ],
-    )
