@@ -9,9 +9,10 @@ pods/worker.py     a pod's life: observe, plan, act, report; one worker a pod, o
 pods/snapshot.py   all that is known of a pod at one moment (pure)
 pods/plan.py       snapshot -> what to do next (pure)
 pods/steps.py      doing it; env.py, container_spec.py, resources.py, ../images.py and ../objects.py help
-pods/probes.py     liveness, readiness and startup probes; handlers.py asks, also for lifecycle hooks
+pods/killing.py    ending a container
+pods/probes.py     liveness, readiness and startup probes; hooks.py lifecycle hooks; handlers.py asks for both
 pods/status.py     snapshot -> PodStatus (pure); reporter.py sends it
-volumes/           what appears in containers from outside
+volumes/           what appears in containers from outside; pods/mounting.py keeps a pod's up to date
 
 The node around it:
 

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from lightkube.resources.core_v1 import Node, Pod
 
 from api import meta, pods
+from client.backoff import Backoff
 from client.informer import Informer
 from kubelet.admission import refusal
 from kubelet.host import Host
@@ -28,6 +29,7 @@ from kubelet.source import PodSource
 log = logging.getLogger("kubelet")
 
 RESYNC_SECONDS = 60.0
+ENGINE_RETRY = Backoff(0.5, 10.0)
 WORKER_RETRY_SECONDS = 5.0
 
 
@@ -40,6 +42,8 @@ class Kubelet:
         self.workers: dict[str, Worker] = {}
         self.runtime_ready = asyncio.Event()
         """Whether the engine answers."""
+        self.engine_trouble = ""
+        """Why the containers are not known, if they are not; the node is NotReady then."""
         self._observed: dict[str, Observed] = {}
         self._admitted = False
         """Whether both sides are known and pods are taken on."""
@@ -147,15 +151,30 @@ class Kubelet:
 
     async def _follow_engine(self) -> None:
         async for event in self._host.runtime.events():
-            try:
-                if isinstance(event, Lost):
-                    await self._list_containers()
-                elif event.gone:
-                    self._lost(event.pod.uid, event.container_id)
-                else:
+            if isinstance(event, Lost):
+                await self._relist()
+            elif event.gone:
+                self._lost(event.pod.uid, event.container_id)
+            else:
+                try:
                     await self._look_at(event.pod.uid, event.container_id)
+                except RuntimeFailure:
+                    await self._relist()
+
+    async def _relist(self) -> None:
+        """Until the engine has told what it has: nothing is known of this node's containers before."""
+        failures = 0
+        while True:
+            try:
+                await self._list_containers()
             except RuntimeFailure as error:
+                failures += 1
                 log.warning("the container engine: %s", error)
+                self.engine_trouble = f"PLEG is not healthy: {error}"
+                await asyncio.sleep(ENGINE_RETRY.delay(failures))
+            else:
+                self.engine_trouble = ""
+                return
 
     async def _look_at(self, uid: str, container_id: str) -> None:
         container = await self._host.runtime.inspect(container_id)
@@ -221,9 +240,6 @@ class Kubelet:
     async def _resync(self) -> None:
         while True:
             await asyncio.sleep(RESYNC_SECONDS)
-            try:
-                await self._list_containers()
-            except RuntimeFailure as error:
-                log.warning("the container engine: %s", error)
+            await self._relist()
             for worker in list(self.workers.values()):
                 worker.refresh()

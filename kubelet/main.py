@@ -32,7 +32,7 @@ from kubelet.node import Health, NodeAgent, Settings, allocatable
 from kubelet.objects import Objects
 from kubelet.pods.container_spec import ClusterDns
 from kubelet.pods.handlers import Handlers
-from kubelet.runtime.base import Runtime, RuntimeFailure
+from kubelet.runtime.base import Runtime, RuntimeFailure, RuntimeInfo
 from kubelet.runtime.docker import DockerRuntime
 from kubelet.volumes.manager import Volumes
 
@@ -202,22 +202,34 @@ class EngineWatch:
     def health(self) -> Health:
         network = "" if self._network.ready.is_set() else _NO_NETWORK
         images = "" if self.images_loaded.is_set() else "loading images"
-        return Health(runtime=self._trouble or images, network=network, runtime_version=self._version)
+        runtime = self._trouble or self._kubelet.engine_trouble or images
+        return Health(runtime=runtime, network=network, runtime_version=self._version)
 
     async def run(self, agent: NodeAgent) -> None:
         for event in (self._network.ready, self.images_loaded):
             task = asyncio.create_task(_wake_after(event, agent))
             task.add_done_callback(lambda _: None)
+        question: asyncio.Task[RuntimeInfo] | None = None
+        told = ""
         while True:
-            before = self._trouble
-            try:
-                self._version = f"docker://{(await self._runtime.info()).version}"
-                self._trouble = ""
-            except RuntimeFailure as error:
-                self._trouble = f"container runtime is down: {error}"
-            if self._trouble != before:
+            # Only one question at a time: an engine that hangs would soon hold every thread.
+            question = question or asyncio.create_task(self._runtime.info())
+            await asyncio.wait({question}, timeout=ENGINE_ANSWER_SECONDS)
+            self._trouble = self._answer(question)
+            question = None if question.done() else question
+            if told != (told := self.health().runtime):
                 agent.wake()
-            await asyncio.sleep(ENGINE_CHECK_SECONDS if not self._trouble else ENGINE_RETRY_SECONDS)
+            await asyncio.sleep(ENGINE_CHECK_SECONDS if not told else ENGINE_RETRY_SECONDS)
+
+    def _answer(self, question: asyncio.Task[RuntimeInfo]) -> str:
+        """What is wrong with the engine, if anything is."""
+        if not question.done():
+            return f"container runtime is down: no answer within {ENGINE_ANSWER_SECONDS:g}s"
+        try:
+            self._version = f"docker://{question.result().version}"
+        except RuntimeFailure as error:
+            return f"container runtime is down: {error}"
+        return ""
 
 
 async def _wake_after(event: asyncio.Event, agent: NodeAgent) -> None:
@@ -226,6 +238,7 @@ async def _wake_after(event: asyncio.Event, agent: NodeAgent) -> None:
 
 
 ENGINE_CHECK_SECONDS = 5.0
+ENGINE_ANSWER_SECONDS = 10.0
 _NO_NETWORK = (
     "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:no pod CIDR assigned"
 )

@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-import grpc  # type: ignore[import-untyped]
+import grpc
 from etcd3aio._protobuf import Compare, KVStub, TxnRequest, WatchCreateRequest, WatchRequest, WatchStub
 from etcd3aio.base import TRANSIENT_CODES
 from etcd3aio.connections import ConnectionManager

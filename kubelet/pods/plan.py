@@ -192,9 +192,18 @@ def _killing_the_unfit(snapshot: Snapshot, sandbox: Observed) -> Iterator[Action
             message = f"Container {each.name} definition changed, will be restarted"
         elif each.id in snapshot.condemned:
             message = f"Container {each.name} failed {snapshot.condemned[each.id]} probe, will be restarted"
+            yield Kill(each, message, _probe_grace(snapshot, spec, snapshot.condemned[each.id]))
+            continue
         else:
             continue
         yield Kill(each, message, grace_seconds(snapshot.pod))
+
+
+def _probe_grace(snapshot: Snapshot, container: Container, probe: str) -> float:
+    """A probe may give a container it kills another time to end than the pod's."""
+    spec = container.startupProbe if probe == "startup" else container.livenessProbe
+    own = spec.terminationGracePeriodSeconds if spec else None
+    return grace_seconds(snapshot.pod) if own is None else float(own)
 
 
 def _starting(snapshot: Snapshot, sandbox: Observed, container: Container) -> Iterator[Action | datetime]:

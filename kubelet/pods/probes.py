@@ -143,5 +143,5 @@ class Probes:
         return False
 
     async def _try(self, target: Target, probe: Probe) -> Result:
-        handler = Handler(exec=probe.exec, http_get=probe.httpGet, tcp_socket=probe.tcpSocket)
+        handler = Handler(exec=probe.exec, http_get=probe.httpGet, tcp_socket=probe.tcpSocket, grpc=probe.grpc)
         return await self._handlers.run(handler, target, seconds=float(probe.timeoutSeconds or 1))

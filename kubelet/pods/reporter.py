@@ -13,6 +13,7 @@ import httpx2
 import msgspec
 from lightkube import ApiError
 from lightkube.models.core_v1 import PodStatus
+from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Pod
 
 from api import meta
@@ -31,6 +32,10 @@ _LOST_CAUSES = (400, 404, 409, 422)
 """The pod is gone or another, or the API server will never take this status: trying again is no use."""
 
 
+class _Answer(msgspec.Struct):
+    metadata: ObjectMeta
+
+
 class Reporter:
     """The status of one pod."""
 
@@ -42,6 +47,8 @@ class Reporter:
         """What was last handed in; times of conditions are taken from here."""
         self._wanted = self._sent
         self._news = asyncio.Event()
+        self._version = 0
+        """Of the pod after the last write of ours."""
         self._arrived = asyncio.Event()
         self._arrived.set()
         self._task: asyncio.Task[None] | None = None
@@ -56,6 +63,22 @@ class Reporter:
         self._arrived.clear()
         if _urgent(self._sent, wire):
             self._news.set()
+        self._start()
+
+    def shown(self, pod: Pod) -> None:
+        """What the API server has. If it is not what was sent, somebody else spoke for us: it is sent again.
+
+        The node controller does when the node does not answer; a healed partition must end with the pod Ready.
+        """
+        if self._sent != self._wanted or _version(pod) < self._version or pod.status is None:
+            return  # being sent anyway, or older than our own write
+        if not _agrees(self._sent, _wire(pod.status)):
+            self._sent = {}
+            self._arrived.clear()
+            self._news.set()
+            self._start()
+
+    def _start(self) -> None:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._send())
 
@@ -92,7 +115,8 @@ class Reporter:
         path = resource_info(Pod).path(meta.namespace(pod), meta.name(pod)) + "/status"
         # The uid keeps the status of an old pod from reaching a new one of the same name.
         body = {"metadata": {"uid": meta.uid(pod)}, "status": status}
-        await rest.request(self._client, "PATCH", path, body=body, headers=_STRATEGIC)
+        answer = await rest.request(self._client, "PATCH", path, body=body, headers=_STRATEGIC)
+        self._version = _version(msgspec.json.decode(answer, type=_Answer))
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
@@ -101,6 +125,25 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
     except TimeoutError:
         pass
+
+
+def _version(pod: Pod | _Answer) -> int:
+    """Versions of one object can be compared (KEP 5504)."""
+    text = (pod.metadata and pod.metadata.resourceVersion) or "0"
+    return int(text) if text.isdigit() else 0
+
+
+def _agrees(sent: dict[str, Any], shown: dict[str, Any]) -> bool:
+    """In what others act upon; texts and times may be written differently."""
+    return _essence(sent) <= _essence(shown)
+
+
+def _essence(status: dict[str, Any]) -> set[tuple[Any, ...]]:
+    told: set[tuple[Any, ...]] = {("phase", status.get("phase")), ("podIP", status.get("podIP"))}
+    told |= {(each["type"], each["status"]) for each in status.get("conditions") or []}
+    for each in status.get("containerStatuses") or []:
+        told.add((each["name"], each["ready"], each["restartCount"], each.get("containerID")))
+    return told
 
 
 def _is_lost_cause(error: Exception) -> bool:

@@ -10,9 +10,10 @@ Every piece of news wakes the worker's loop and whoever waits in `news_within`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
 
 from lightkube.models.core_v1 import Container, PodStatus
 from lightkube.resources.core_v1 import Pod
@@ -27,6 +28,8 @@ from kubelet.runtime.base import Observed
 
 CONFIG_BACKOFF_SECONDS = (1.0, 20.0)
 """First and longest wait before anything but an image is tried again."""
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -109,9 +112,23 @@ class PodState:
         self._tick.set()
         self._tick = asyncio.Event()
 
-    async def news_within(self, seconds: float) -> None:
-        """Wait for any news, for at most so long."""
-        await within(self._tick, seconds)
+    def news_within(self, seconds: float) -> Coroutine[Any, Any, None]:
+        """Wait for any news from this call on, for at most so long."""
+        return within(self._tick, seconds)
+
+    async def unless_stopping(self, awaitable: Awaitable[T]) -> T:
+        """The result, or Abandoned as soon as the pod has to end."""
+        task = asyncio.ensure_future(awaitable)
+        try:
+            while not task.done():
+                if self.snapshot().stop is not None:
+                    raise Abandoned
+                news = asyncio.ensure_future(self.news_within(60))
+                await asyncio.wait([task, news], return_when=asyncio.FIRST_COMPLETED)
+                news.cancel()
+            return task.result()
+        finally:
+            task.cancel()
 
     def forget(self) -> None:
         self.gone = True

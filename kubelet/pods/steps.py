@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeVar
 
 import httpx2
 from lightkube import ApiError
-from lightkube.models.core_v1 import Container, LifecycleHandler
+from lightkube.models.core_v1 import Container
 
 from client import rest
 from kubelet.images import ImageError
 from kubelet.network.host_ports import host_ports
 from kubelet.network.ipam import NoAddressLeft
 from kubelet.objects import NotSynced
-from kubelet.pods import mounting
+from kubelet.pods import hooks, mounting
 from kubelet.pods.container_spec import Attempt, container_spec, hosts_file, pod_ref, resolv_conf, sandbox_spec
 from kubelet.pods.env import ConfigError, Surroundings, environment
-from kubelet.pods.handlers import Handler, Target
+from kubelet.pods.killing import kill
 from kubelet.pods.plan import Action, CreateSandbox, Finalize, Kill, ReleaseSandbox, Remove, Start
 from kubelet.pods.snapshot import grace_seconds
 from kubelet.pods.state import Abandoned, Failed, PodState
@@ -35,10 +34,6 @@ log = logging.getLogger("pod")
 PULL_BACKOFF_SECONDS = (10.0, 300.0)
 """First and longest wait before an image is asked for again."""
 
-MIN_GRACE_SECONDS = 2.0
-"""What the stop signal is given even if a preStop hook used up the grace period."""
-KILL_SECONDS = 30.0
-"""After SIGKILL the engine has so long to report the end."""
 API_RETRY_SECONDS = 1.0
 
 
@@ -58,28 +53,13 @@ async def carry_out(state: PodState, action: Action) -> None:
             await finalize(state)
 
 
-async def _unless_stopping(state: PodState, awaitable: Awaitable[T]) -> T:
-    """The result, or Abandoned as soon as the pod has to end."""
-    task = asyncio.ensure_future(awaitable)
-    try:
-        while not task.done():
-            if state.snapshot().stop is not None:
-                raise Abandoned
-            news = asyncio.ensure_future(state.news_within(60))
-            await asyncio.wait([task, news], return_when=asyncio.FIRST_COMPLETED)
-            news.cancel()
-        return task.result()
-    finally:
-        task.cancel()
-
-
 # The sandbox
 
 
 async def create_sandbox(state: PodState) -> None:
     host, pod = state.host, state.pod
     if not state.host_network and not host.network.ready.is_set():
-        await _unless_stopping(state, host.network.ready.wait())
+        await state.unless_stopping(host.network.ready.wait())
     sandbox: Observed | None = None
     try:
         if not state.host_network:
@@ -122,8 +102,10 @@ async def start(state: PodState, action: Start) -> None:
     container_id = await _create(state, container, spec)
     state.failures.pop(action.name, None)
     await _start(state, container, container_id)
-    if container.lifecycle and container.lifecycle.postStart:
-        await _post_start(state, container, container_id, container.lifecycle.postStart)
+    succeeded = await hooks.post_start(state, container, container_id)
+    running = state.containers.get(container_id)
+    if not succeeded and running is not None and running.is_running:
+        await kill(state, Kill(running, "FailedPostStartHook", grace_seconds(state.pod)))
 
 
 def _container_named(state: PodState, name: str) -> Container:
@@ -154,7 +136,7 @@ async def _image(state: PodState, container: Container) -> Image:
             state.event("Normal", "Pulled", message, container=container.name)
             return image
         state.event("Normal", "Pulling", f'Pulling image "{name}"', container=container.name)
-        pulled = await _unless_stopping(state, images.pull(name))
+        pulled = await state.unless_stopping(images.pull(name))
         state.event("Normal", "Pulled", pulled.message(name), container=container.name)
         return pulled.image
     except ImageError as error:
@@ -230,75 +212,7 @@ async def _start(state: PodState, container: Container, container_id: str) -> No
     state.event("Normal", "Started", f"Started container {container.name}", container=container.name)
 
 
-# Hooks
-
-
-def _handler(hook: LifecycleHandler) -> Handler:
-    sleep = float(hook.sleep.seconds) if hook.sleep else 0.0
-    return Handler(exec=hook.exec, http_get=hook.httpGet, tcp_socket=hook.tcpSocket, sleep=sleep)
-
-
-async def _post_start(state: PodState, container: Container, container_id: str, hook: LifecycleHandler) -> None:
-    target = Target(container, container_id, state.ip)
-    succeeded, output = await state.host.handlers.run(_handler(hook), target, seconds=grace_seconds(state.pod) or 1)
-    if succeeded:
-        return
-    state.event("Warning", "FailedPostStartHook", f"PostStartHook failed: {output}", container=container.name)
-    running = state.containers.get(container_id)
-    if running is not None and running.is_running:
-        await kill(state, Kill(running, "FailedPostStartHook", grace_seconds(state.pod)))
-
-
-async def _pre_stop(state: PodState, container: Observed, seconds: float) -> None:
-    snapshot = state.snapshot()
-    spec = next((each for each in [*snapshot.inits, *snapshot.mains] if each.name == container.name), None)
-    hook = spec.lifecycle.preStop if spec and spec.lifecycle else None
-    if spec is None or hook is None or seconds <= 0:
-        return
-    target = Target(spec, container.id, state.ip)
-    succeeded, output = await state.host.handlers.run(_handler(hook), target, seconds=seconds)
-    if not succeeded:
-        state.event("Warning", "FailedPreStopHook", f"PreStopHook failed: {output}", container=container.name)
-
-
-# Ending
-
-
-async def kill(state: PodState, action: Kill) -> None:
-    """preStop, the stop signal, and SIGKILL when the grace period is over; it may be shortened meanwhile."""
-    container, runtime = action.container, state.host.runtime
-    loop = asyncio.get_running_loop()
-    begun = loop.time()
-    state.event("Normal", "Killing", action.message, container=container.name)
-
-    def deadline() -> float:
-        stop = state.snapshot().stop
-        grace = min(action.grace_seconds, stop.grace_seconds) if stop else action.grace_seconds
-        return begun + grace
-
-    await _pre_stop(state, container, action.grace_seconds)
-    if action.grace_seconds > 0:
-        floor = loop.time() + min(MIN_GRACE_SECONDS, action.grace_seconds)
-        await runtime.signal(container.id, container.stop_signal)
-        if await _ended(state, container.id, lambda: max(deadline(), floor)):
-            return
-    await runtime.signal(container.id, "SIGKILL")
-    limit = loop.time() + KILL_SECONDS
-    if not await _ended(state, container.id, lambda: limit):
-        raise RuntimeFailure(f"container {container.name} does not end after SIGKILL")
-
-
-async def _ended(state: PodState, container_id: str, deadline: Callable[[], float]) -> bool:
-    """Wait for the engine's word that it has, until the deadline, which may move."""
-    loop = asyncio.get_running_loop()
-    while True:
-        container = state.containers.get(container_id)
-        if container is None or not container.is_running:
-            return True
-        left = deadline() - loop.time()
-        if left <= 0:
-            return False
-        await state.news_within(left)
+# The end
 
 
 async def finalize(state: PodState) -> None:

@@ -28,6 +28,8 @@ log = logging.getLogger("pod")
 class Worker(PodState):
     def update(self, pod: Pod) -> None:
         before, self.pod = self.pod, pod
+        if not self.finished and "finalize" not in self.tasks:
+            self.reporter.shown(pod)
         if (meta.labels(before), meta.annotations(before)) != (meta.labels(pod), meta.annotations(pod)):
             self.refresh()  # the downward API shows them
         self.wake()

@@ -250,8 +250,11 @@ class Runtime(Protocol):
         """Kill it at once if it runs, and remove it."""
         ...
 
-    async def exec(self, container_id: str, command: Sequence[str], *, seconds: float) -> ExecResult:
-        """Run a command inside for at most so long; raises TimeoutError, RuntimeFailure."""
+    async def exec(self, container_id: str, command: Sequence[str], *, seconds: float | None) -> ExecResult:
+        """Run a command inside for at most so long from its start; raises TimeoutError, RuntimeFailure.
+
+        A command that runs too long, or that the caller no longer waits for, is ended.
+        """
         ...
 
     def logs(self, container_id: str, options: LogOptions) -> AsyncIterator[bytes]:

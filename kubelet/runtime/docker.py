@@ -7,14 +7,12 @@ each stream (events, followed logs) in its own thread, which a disconnect ends.
 from __future__ import annotations
 
 import asyncio
-import builtins
 import contextlib
 import os
 import signal as signals
 import socket
 import struct
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
@@ -45,7 +43,6 @@ T = TypeVar("T")
 
 CALL_THREADS = 16
 PULL_THREADS = 4
-EXEC_THREADS = 16
 CALL_TIMEOUT_SECONDS = 120
 RECONNECT_SECONDS = 0.5
 EXEC_OUTPUT_BYTES = 10 * 1024
@@ -64,7 +61,6 @@ class DockerRuntime(Runtime):
         self._stream_api = docker.APIClient(host, timeout=None, max_pool_size=CALL_THREADS * 2, version="1.41")  # type: ignore[arg-type]
         self._calls = ThreadPoolExecutor(CALL_THREADS, "docker")
         self._pulls = ThreadPoolExecutor(PULL_THREADS, "docker-pull")
-        self._execs = ThreadPoolExecutor(EXEC_THREADS, "docker-exec")
         self._sandbox_image = sandbox_image
         self._cgroup_parent = cgroup_parent
         self._negative_oom = negative_oom
@@ -75,7 +71,6 @@ class DockerRuntime(Runtime):
     async def close(self) -> None:
         self._calls.shutdown(wait=False, cancel_futures=True)
         self._pulls.shutdown(wait=False, cancel_futures=True)
-        self._execs.shutdown(wait=False, cancel_futures=True)
         self._api.close()
         self._stream_api.close()
 
@@ -161,24 +156,27 @@ class DockerRuntime(Runtime):
         with contextlib.suppress(_Gone, _NameTaken):
             await self._call(lambda: self._api.remove_container(container_id, force=True, v=True))
 
-    async def exec(self, container_id: str, command: Sequence[str], *, seconds: float) -> ExecResult:
-        return await self._call(lambda: self._exec(container_id, list(command), seconds), self._execs)
-
-    def _exec(self, container_id: str, command: builtins.list[str], timeout: float) -> ExecResult:
-        exec_id = self._api.exec_create(container_id, command)["Id"]
-        stream = self._api.exec_start(exec_id, socket=True)
+    async def exec(self, container_id: str, command: Sequence[str], *, seconds: float | None) -> ExecResult:
+        """Nobody waits in a thread: commands that hang hold up nothing but themselves."""
+        exec_id = await self._call(lambda: self._api.exec_create(container_id, list(command))["Id"])
+        stream = await self._call(lambda: self._api.exec_start(exec_id, socket=True))
         try:
-            connection: Any = getattr(stream, "_sock", stream)
-            output = _read_frames(connection, time.monotonic() + timeout)
-        except TimeoutError:
-            pid = self._api.exec_inspect(exec_id).get("Pid")
-            if pid:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signals.SIGKILL)
+            async with asyncio.timeout(seconds):
+                output = await _read_frames(cast(socket.socket, getattr(stream, "_sock", stream)))
+        except BaseException:
+            # Also when the caller gives up: a command nobody waits for must not run on.
+            await asyncio.shield(self._call(lambda: self._end_exec(exec_id)))
             raise
         finally:
             stream.close()
-        return ExecResult(self._api.exec_inspect(exec_id)["ExitCode"] or 0, output.decode(errors="replace").rstrip())
+        ended = await self._call(lambda: self._api.exec_inspect(exec_id))
+        return ExecResult(ended["ExitCode"] or 0, output.decode(errors="replace").rstrip())
+
+    def _end_exec(self, exec_id: str) -> None:
+        about = self._api.exec_inspect(exec_id)
+        if about["Running"] and about.get("Pid"):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(about["Pid"], signals.SIGKILL)  # the engine makes it the leader of a session
 
     async def logs(self, container_id: str, options: LogOptions) -> AsyncIterator[bytes]:
         def read() -> Iterator[bytes]:
@@ -267,14 +265,11 @@ def _translating_errors(function: Callable[[], T]) -> T:
         raise EngineUnavailable(f"the Docker engine does not answer: {error}") from error
 
 
-def _read_frames(connection: socket.socket, deadline: float) -> bytes:
-    """The output of an exec: frames of an 8-byte header and data, until the engine closes. Raises TimeoutError."""
-    data = b""
-    while True:
-        connection.settimeout(max(deadline - time.monotonic(), 0.001))
-        chunk = connection.recv(65536)
-        if not chunk:
-            break
+async def _read_frames(connection: socket.socket) -> bytes:
+    """The output of an exec: frames of an 8-byte header and data, until the engine closes."""
+    connection.setblocking(False)
+    loop, data = asyncio.get_running_loop(), b""
+    while chunk := await loop.sock_recv(connection, 65536):
         data = (data + chunk)[: 2 * EXEC_OUTPUT_BYTES]
     output = b""
     while len(data) > 8:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 from control_plane import until
 from kubelet_node import (
@@ -24,6 +25,7 @@ from lightkube.resources.coordination_v1 import Lease
 from lightkube.resources.core_v1 import ConfigMap, Node, Pod, Secret
 
 from api import meta, pods
+from client import rest
 from kubelet.network.links import host_link
 
 pytest_plugins = ["engine_fixtures"]
@@ -315,3 +317,15 @@ async def test_many_at_once(node, api):
     assert len({each.status.podIP for each in running}) == 8
     await asyncio.gather(*(api.delete(each) for each in running))
     assert [node.containers(each) for each in running] == [[]] * 8
+
+
+async def test_what_somebody_else_said_of_a_pod_is_put_right(node, api):
+    """As the node controller does when the node does not answer: once it does, its own word counts again."""
+    await api.create("slandered", {"containers": [SLEEP]})
+    await api.ready("slandered")
+    slander = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+    path = "/api/v1/namespaces/default/pods/slandered/status"
+    headers = {"Content-Type": "application/strategic-merge-patch+json"}
+    answer = await rest.request(api.client, "PATCH", path, body=slander, headers=headers)
+    assert not pods.is_ready(msgspec.json.decode(answer, type=Pod))
+    await api.ready("slandered")

@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 
+import grpc
 import msgspec
 import pytest
-from lightkube.models.core_v1 import Container, HTTPGetAction, TCPSocketAction
+from lightkube.models.core_v1 import Container, GRPCAction, HTTPGetAction, TCPSocketAction
 
 from kubelet.pods.handlers import Handler, Handlers, Target, port_number
 from kubelet.pods.probes import Probes
@@ -143,3 +144,52 @@ async def test_a_closed_port_and_a_deaf_server_fail(handlers, server):
     result = await handlers.run(Handler(http_get=HTTPGetAction(port=port)), target, seconds=0.2)
     assert result == (False, "timed out after 0.2s")
     deaf.close()
+
+
+class Health:
+    """A gRPC server that answers grpc.health.v1.Health/Check for the services it knows."""
+
+    def __init__(self, statuses):
+        self.statuses = statuses
+
+    def service(self, details):
+        if details.method != "/grpc.health.v1.Health/Check" or not self.statuses:
+            return None
+        return grpc.unary_unary_rpc_method_handler(self._check)
+
+    async def _check(self, request, context):
+        service = request[2:].decode()  # the only field, with its number and its length
+        if service not in self.statuses:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
+        return bytes([8, self.statuses[service]])
+
+
+@pytest.mark.parametrize(
+    ("statuses", "service", "success", "output"),
+    [
+        ({"": 1}, None, True, ""),
+        ({"": 2, "shop": 1}, "shop", True, ""),
+        ({"": 2}, None, False, 'service unhealthy (responded with "NOT_SERVING")'),
+        ({"": 1}, "no", False, "error: health rpc probe failed: unknown service"),
+        ({}, None, False, "error: this server does not implement the grpc health protocol (grpc.health.v1.Health)"),
+    ],
+)
+async def test_grpc(handlers, statuses, service, success, output):
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((Health(statuses),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    target = Target(msgspec.convert({"name": "a", "image": "x"}, Container), "id", "127.0.0.1")
+    try:
+        result = await handlers.run(Handler(grpc=GRPCAction(port=port, service=service)), target, seconds=10)
+    finally:
+        await server.stop(None)
+    assert result[0] is success and result[1].startswith(output), result
+    if success:
+        gone = await handlers.run(Handler(grpc=GRPCAction(port=port, service=service)), target, seconds=10)
+        assert not gone[0] and gone[1].startswith("error: health rpc probe failed")
+
+
+async def test_a_handler_that_names_nothing_fails(handlers):
+    target = Target(msgspec.convert({"name": "a", "image": "x"}, Container), "id", "127.0.0.1")
+    assert await handlers.run(Handler(), target, seconds=1) == (False, "invalid handler: it names nothing to do")
