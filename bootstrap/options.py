@@ -1,4 +1,4 @@
-"""What init and join can be told. Plain values, no I/O.
+"""What init and join can be told. Plain values, no I/O. A field with an `Option` is one of `minikctl init|join` too.
 
 All times are seconds (fractions allowed). The defaults are Kubernetes' own; the lab passes faster ones
 (LAB_TIMING in lab/cluster.py).
@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, NamedTuple
 
 DATA_DIR = Path("/var/lib/minik")
+DOCKER_HOST = "unix:///var/run/docker.sock"
 SECURE_PORT = 6443
 KUBELET_PORT = 10250
 ETCD_CLIENT_PORT = 23790
@@ -21,6 +23,13 @@ SERVICE_NODE_PORTS = "30000-32767"
 CLUSTER_DNS = "10.96.0.10"
 CLUSTER_DOMAIN = "cluster.local"
 TOKEN_TTL = 24 * 3600.0
+
+
+class Option(NamedTuple):
+    """How the command line calls a field. Without a flag it is a word of its own, and `help` is what it stands for."""
+
+    flag: str
+    help: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,25 +55,34 @@ class InitOptions:
     extra_args: component name -> arguments appended to its command line.
     """
 
-    data_dir: Path = DATA_DIR
-    advertise_address: str | None = None
+    data_dir: Annotated[Path, Option("--data-dir", "Where this machine keeps its part of the cluster.")] = DATA_DIR
+    advertise_address: Annotated[
+        str | None,
+        Option(
+            "--apiserver-advertise-address", "The address others reach this machine at; else that of the default route."
+        ),
+    ] = None
     bind_address: str = "0.0.0.0"
-    secure_port: int = SECURE_PORT
-    extra_sans: tuple[str, ...] = ()
-    pod_cidr: str = POD_CIDR
-    service_cidr: str = SERVICE_CIDR
-    etcd_servers: tuple[str, ...] = ()
-    etcd_cafile: Path | None = None
-    etcd_certfile: Path | None = None
-    etcd_keyfile: Path | None = None
+    secure_port: Annotated[int, Option("--apiserver-bind-port", "The API server's port.")] = SECURE_PORT
+    extra_sans: Annotated[
+        tuple[str, ...], Option("--apiserver-cert-extra-sans", "More names and addresses the API server is reached by.")
+    ] = ()
+    pod_cidr: Annotated[str, Option("--pod-network-cidr", "The addresses of pods.")] = POD_CIDR
+    service_cidr: Annotated[str, Option("--service-cidr", "The addresses of Services.")] = SERVICE_CIDR
+    etcd_servers: Annotated[
+        tuple[str, ...], Option("--etcd-servers", "URLs of an existing etcd; without, one is started here.")
+    ] = ()
+    etcd_cafile: Annotated[Path | None, Option("--etcd-cafile", "The CA of that etcd.")] = None
+    etcd_certfile: Annotated[Path | None, Option("--etcd-certfile", "The certificate to show it.")] = None
+    etcd_keyfile: Annotated[Path | None, Option("--etcd-keyfile", "The key of that certificate.")] = None
     etcd_client_port: int = ETCD_CLIENT_PORT
     etcd_peer_port: int = ETCD_PEER_PORT
-    token: str | None = None
-    token_ttl: float = TOKEN_TTL
+    token: Annotated[str | None, Option("--token", "The token nodes join with; a random one if not given.")] = None
+    token_ttl: Annotated[float, Option("--token-ttl", "How long the token is good for; 0s is for ever.")] = TOKEN_TTL
     kubeconfig: Path | None = None
-    context: str = "minik"
+    context: Annotated[str, Option("--context", "The name of the context in your kubeconfig.")] = "minik"
     timing: Timing = field(default_factory=Timing)
-    timeout: float = 60
+    timeout: Annotated[float, Option("--timeout", "How long to wait for it to work.")] = 60
     extra_args: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -84,28 +102,37 @@ class JoinOptions:
     """One node. server is HOST:PORT; ca_cert_hashes are `sha256:<hex>` of the CA's public key, as kubeadm prints them.
 
     node_name None: the hostname. node_ip None: the address this machine reaches the server from.
-    wait: return only when the Node is Ready.
+    wait: Annotated[return only when the Node is Ready., Option("--wait/--no-wait", "Return when the node is Ready.")]
     """
 
-    server: str
-    token: str
-    ca_cert_hashes: tuple[str, ...] = ()
-    unsafe_skip_ca_verification: bool = False
-    data_dir: Path = DATA_DIR
-    node_name: str | None = None
-    node_ip: str | None = None
-    docker_host: str = "unix:///var/run/docker.sock"
-    sandbox_image: str | None = None
-    image_dir: Path | None = None
+    server: Annotated[str, Option("", "HOST:PORT")]
+    token: Annotated[str, Option("--token", "The token that `init` or `token create` printed.")]
+    ca_cert_hashes: Annotated[
+        tuple[str, ...],
+        Option("--discovery-token-ca-cert-hash", "sha256:... of the cluster's CA, as printed beside the token."),
+    ] = ()
+    unsafe_skip_ca_verification: Annotated[
+        bool, Option("--discovery-token-unsafe-skip-ca-verification", "Trust whoever answers.")
+    ] = False
+    data_dir: Annotated[Path, Option("--data-dir", "Where this machine keeps its part of the cluster.")] = DATA_DIR
+    node_name: Annotated[str | None, Option("--node-name", "The node's name; the host's name if not given.")] = None
+    node_ip: Annotated[str | None, Option("--node-ip", "The address other nodes reach this one at.")] = None
+    docker_host: Annotated[str, Option("--docker-host", "The node's Docker engine.")] = DOCKER_HOST
+    sandbox_image: Annotated[str | None, Option("--sandbox-image", "Another image for pods' sandboxes.")] = None
+    image_dir: Annotated[Path | None, Option("--image-dir", "A folder of image archives to load at start.")] = None
     cgroup_parent: str | None = None
-    node_labels: Mapping[str, str] = field(default_factory=dict)
-    taints: tuple[str, ...] = ()
-    pod_cidr: str = POD_CIDR
-    service_cidr: str = SERVICE_CIDR
-    cluster_dns: str = CLUSTER_DNS
+    node_labels: Annotated[Mapping[str, str], Option("--node-labels", "Labels of the node: KEY=VALUE,...")] = field(
+        default_factory=dict
+    )
+    taints: Annotated[
+        tuple[str, ...], Option("--register-with-taints", "Taints of the node: KEY=VALUE:EFFECT,...")
+    ] = ()
+    pod_cidr: Annotated[str, Option("--pod-network-cidr", "As given to init.")] = POD_CIDR
+    service_cidr: Annotated[str, Option("--service-cidr", "As given to init.")] = SERVICE_CIDR
+    cluster_dns: Annotated[str, Option("--cluster-dns", "The address of the cluster's DNS.")] = CLUSTER_DNS
     cluster_domain: str = CLUSTER_DOMAIN
     timing: Timing = field(default_factory=Timing)
-    timeout: float = 60
+    timeout: Annotated[float, Option("--timeout", "How long to wait for it to work.")] = 60
     wait: bool = True
     extra_args: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 

@@ -3,58 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import typer
+
+from cli.session import connect
+
+NAMES_ALONE = (
+    {"scale": "deployments", "expose": "deployments", "logs": "pods"}
+    | dict.fromkeys(("status", "history", "undo", "restart", "pause", "resume"), "deployments")
+    | dict.fromkeys(("cordon", "uncordon", "drain"), "nodes")
+)
+"""Commands whose first word may be a name, and of what."""
 
 
 def resources(ctx: typer.Context, args: list[str], incomplete: str) -> list[str]:
     """Kinds first, then names of that kind; or `kind/name` in one word."""
-    return list(_quietly(_resources, ctx, incomplete))
-
-
-def scalable(ctx: typer.Context, args: list[str], incomplete: str) -> list[str]:
-    return list(_quietly(_names_of, "deployments", incomplete))
-
-
-def nodes(ctx: typer.Context, args: list[str], incomplete: str) -> list[str]:
-    return list(_quietly(_names_of, "nodes", incomplete))
-
-
-def pods(ctx: typer.Context, args: list[str], incomplete: str) -> list[str]:
-    return list(_quietly(_names_of, "pods", incomplete))
-
-
-def _quietly(offer: Any, *args: Any) -> Iterator[str]:
     try:
-        yield from offer(*args)
+        return list(_offer(ctx, incomplete))
     except Exception:
-        # A completion has nowhere to show an error: without an answer there is nothing to offer.
-        return
+        return []  # A completion has nowhere to show an error.
 
 
-def _resources(ctx: typer.Context, incomplete: str) -> Iterator[str]:
-    from cli.command import cluster
-
+def _offer(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     kind, slash, _ = incomplete.partition("/")
-    if slash:
-        for name in _names_of(kind, ""):
-            yield f"{kind}/{name}"
-        return
     given = next((value for value in ctx.params.values() if isinstance(value, list | tuple) and value), None)
-    if given and "/" not in given[0]:
+    alone = NAMES_ALONE.get(ctx.command.name or "")
+    if slash:
+        yield from (f"{kind}/{name}" for name in _names_of(kind, ""))
+    elif alone:
+        yield from _names_of(alone, incomplete)
+    elif given and "/" not in given[0]:
         yield from _names_of(given[0], incomplete)
-        return
-    *before, last = incomplete.split(",")
-    for row in cluster().kinds.rows:
-        if row.plural.startswith(last):
-            yield ",".join([*before, row.plural])
+    else:
+        *before, last = incomplete.split(",")
+        yield from (",".join([*before, row.plural]) for row in connect().kinds.rows if row.plural.startswith(last))
 
 
 def _names_of(kind: str, incomplete: str) -> Iterator[str]:
-    from cli.command import cluster
-
-    connected = cluster()
-    for item in connected.list_all(connected.resolve(kind)).get("items") or []:
+    connected = connect()
+    for item in connected.objects(connected.resolve(kind)):
         if item["metadata"]["name"].startswith(incomplete):
             yield item["metadata"]["name"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from api import quantity
 from cli.ages import age, rfc1123
-from cli.layout import annotation_lines, events, labels, taints
+from cli.layout import annotation_lines, labels, taints
 
 Object = Mapping[str, Any]
 Amounts = dict[str, Decimal]
@@ -29,7 +29,7 @@ SYSTEM = (
 )
 
 
-def node_lines(node: Object, *, lease: Object | None, pods: Sequence[Object], happened: Sequence[Object]) -> list[str]:
+def node_lines(node: Object, *, lease: Object | None, pods: Sequence[Object]) -> list[str]:
     """`pods` are those on the node."""
     meta, spec, status = node["metadata"], node.get("spec") or {}, node.get("status") or {}
     running = [each for each in pods if (each.get("status") or {}).get("phase") not in ("Succeeded", "Failed")]
@@ -55,7 +55,6 @@ def node_lines(node: Object, *, lease: Object | None, pods: Sequence[Object], ha
         *([f"ProviderID:\t{spec['providerID']}"] if spec.get("providerID") else []),
         *_pods(running, allocatable),
         *_allocated(running, allocatable),
-        *events(happened),
     ]
 
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cli.ages import age, rfc1123
-from cli.layout import annotation_lines, controlled_by, events, indent, labels, tolerations
+from cli.layout import annotation_lines, controlled_by, indent, labels, tolerations
 
 Object = Mapping[str, Any]
 
 
-def pod_lines(pod: Object, happened: Sequence[Object]) -> list[str]:
+def pod_lines(pod: Object) -> list[str]:
     """All about one pod."""
     meta, spec, status = pod["metadata"], pod["spec"], pod.get("status") or {}
     return [
@@ -33,29 +33,12 @@ def pod_lines(pod: Object, happened: Sequence[Object]) -> list[str]:
         *_addresses(status),
         *controlled_by(pod),
         *_if(status, "nominatedNodeName", "NominatedNodeName"),
-        *_containers(spec, status, margin=""),
+        *_containers(spec, status),
         *_conditions(status),
-        *_volumes(spec.get("volumes"), margin=""),
+        *_volumes(spec.get("volumes")),
         f"QoS Class:\t{status.get('qosClass', 'BestEffort')}",
         *labels("Node-Selectors", spec.get("nodeSelector")),
         *tolerations("Tolerations", spec.get("tolerations")),
-        *events(happened),
-    ]
-
-
-def template_lines(template: Object) -> list[str]:
-    """A pod template, as Deployments and ReplicaSets have one."""
-    meta, spec = template.get("metadata") or {}, template.get("spec") or {}
-    return [
-        "Pod Template:",
-        *labels("  Labels", meta.get("labels")),
-        *(annotation_lines("  Annotations", meta["annotations"]) if meta.get("annotations") else []),
-        *_if(spec, "serviceAccountName", "  Service Account"),
-        *_containers(spec, {}, margin="  "),
-        *_volumes(spec.get("volumes"), margin="  "),
-        *_if(spec, "priorityClassName", "  Priority Class Name"),
-        *labels("  Node-Selectors", spec.get("nodeSelector")),
-        *tolerations("  Tolerations", spec.get("tolerations")),
     ]
 
 
@@ -102,7 +85,7 @@ def _conditions(status: Object) -> list[str]:
 # Containers
 
 
-def _containers(spec: Object, status: Object, *, margin: str) -> list[str]:
+def _containers(spec: Object, status: Object) -> list[str]:
     lines: list[str] = []
     for title, field, statuses in (
         ("Init Containers", "initContainers", "initContainerStatuses"),
@@ -112,13 +95,13 @@ def _containers(spec: Object, status: Object, *, margin: str) -> list[str]:
         known = {each["name"]: each for each in status.get(statuses) or []}
         found = spec.get(field) or []
         if found:
-            lines.append(f"{margin}{title}:")
+            lines.append(f"{title}:")
             for each in found:
-                lines += _container(each, known.get(each["name"]), margin=margin)
+                lines += _container(each, known.get(each["name"]))
     return lines
 
 
-def _container(container: Object, status: Object | None, *, margin: str) -> list[str]:
+def _container(container: Object, status: Object | None) -> list[str]:
     lines = [f"Container ID:\t{status.get('containerID', '')}"] if status else []
     lines.append(f"Image:\t{container.get('image', '')}")
     lines += [f"Image ID:\t{status.get('imageID', '')}"] if status else []
@@ -131,7 +114,7 @@ def _container(container: Object, status: Object | None, *, margin: str) -> list
             lines.append(f"{title}:\t{probe_text(probe)}")
     lines += _environment_from(container.get("envFrom")) + _environment(container.get("env"))
     lines += _mounts(container.get("volumeMounts"))
-    return [f"  {' ' if margin else ''}{container['name']}:", *indent(2, lines)]
+    return [f"  {container['name']}:", *indent(2, lines)]
 
 
 def _ports(ports: Sequence[Object]) -> list[str]:
@@ -256,46 +239,50 @@ def _mounts(mounts: Sequence[Object] | None) -> list[str]:
 # Volumes
 
 
-def _volumes(volumes: Sequence[Object] | None, *, margin: str) -> list[str]:
+def _volumes(volumes: Sequence[Object] | None) -> list[str]:
     if not volumes:
-        return [f"{margin}Volumes:\t<none>"]
-    lines = [f"{margin}Volumes:"]
+        return ["Volumes:\t<none>"]
+    lines = ["Volumes:"]
     for each in volumes:
-        lines.append(f"  {' ' if margin else ''}{each['name']}:")
+        lines.append(f"  {each['name']}:")
         lines += indent(2, _volume(each))
     return lines
 
 
+VOLUMES: dict[str, tuple[str, dict[str, str]]] = {
+    "emptyDir": (
+        "EmptyDir (a temporary directory that shares a pod's lifetime)",
+        {"Medium": "medium", "SizeLimit": "sizeLimit"},
+    ),
+    "hostPath": ("HostPath (bare host directory volume)", {"Path": "path", "HostPathType": "type"}),
+    "configMap": ("ConfigMap (a volume populated by a ConfigMap)", {"Name": "name", "Optional": "optional"}),
+    "secret": ("Secret (a volume populated by a Secret)", {"SecretName": "secretName", "Optional": "optional"}),
+    "persistentVolumeClaim": (
+        "PersistentVolumeClaim (a reference to a PersistentVolumeClaim in the same namespace)",
+        {"ClaimName": "claimName", "ReadOnly": "readOnly"},
+    ),
+    "projected": ("Projected (a volume that contains injected data from multiple sources)", {}),
+    "downwardAPI": ("DownwardAPI (a volume populated by information about the pod)", {}),
+}
+"""What a volume's type is called, and the fields of it that are shown."""
+
+UNSET = {"sizeLimit": "<unset>", "optional": "false", "readOnly": "false"}
+
+
 def _volume(volume: Object) -> list[str]:
-    if (source := volume.get("emptyDir")) is not None:
-        medium, limit = source.get("medium", ""), source.get("sizeLimit", "<unset>")
-        kind = "EmptyDir (a temporary directory that shares a pod's lifetime)"
-        return [f"Type:\t{kind}", f"Medium:\t{medium}", f"SizeLimit:\t{limit}"]
-    if source := volume.get("hostPath"):
-        kind = "HostPath (bare host directory volume)"
-        return [f"Type:\t{kind}", f"Path:\t{source['path']}", f"HostPathType:\t{source.get('type', '')}"]
-    if source := volume.get("configMap"):
-        optional = str(bool(source.get("optional"))).lower()
-        return [
-            "Type:\tConfigMap (a volume populated by a ConfigMap)",
-            f"Name:\t{source['name']}",
-            f"Optional:\t{optional}",
-        ]
-    if source := volume.get("secret"):
-        optional = str(bool(source.get("optional"))).lower()
-        kind = "Secret (a volume populated by a Secret)"
-        return [f"Type:\t{kind}", f"SecretName:\t{source['secretName']}", f"Optional:\t{optional}"]
-    if source := volume.get("projected"):
-        parts = [line for each in source.get("sources") or [] for line in _projected(each)]
-        return ["Type:\tProjected (a volume that contains injected data from multiple sources)", *parts]
-    if source := volume.get("downwardAPI"):
-        items = [
-            f"  {(each.get('fieldRef') or {}).get('fieldPath', '')} -> {each['path']}"
-            for each in source.get("items") or []
-        ]
-        return ["Type:\tDownwardAPI (a volume populated by information about the pod)", "Items:", *items]
     kind = next((name for name in volume if name != "name"), "")
-    return [f"Type:\t{kind}"]
+    source = volume.get(kind) or {}
+    title, fields = VOLUMES.get(kind, (kind, {}))
+    lines = [f"Type:\t{title}", *(f"{name}:\t{_plain(source, field)}" for name, field in fields.items())]
+    if kind == "downwardAPI":
+        items = [(each.get("fieldRef") or {}, each["path"]) for each in source.get("items") or []]
+        lines += ["Items:", *(f"  {ref.get('fieldPath', '')} -> {path}" for ref, path in items)]
+    return [*lines, *(line for each in source.get("sources") or [] for line in _projected(each))]
+
+
+def _plain(source: Object, field: str) -> str:
+    value = source.get(field, UNSET.get(field, ""))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _projected(source: Object) -> list[str]:

@@ -1,8 +1,8 @@
 """Which kinds the server has and how people name them: `po`, `pods`, `pod`, `Pod`, `deployments.apps`.
 
-Kubernetes: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api
+Kubernetes: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#aggregated-discovery
 `Kinds` is pure. `load` keeps the server's answer for CACHE_SECONDS in the user's cache folder; a name that is not
-found there makes the caller ask again (cluster.py), so new kinds are seen at once.
+found there makes the caller ask again (session.py), so new kinds are seen at once.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 CACHE_SECONDS = 600.0
+ACCEPT = ",".join(f"application/json;g=apidiscovery.k8s.io;v={v};as=APIGroupDiscoveryList" for v in ("v2", "v2beta1"))
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A row of the server's discovery."""
+    """A kind in one of its versions."""
 
     group: str
     version: str
@@ -33,7 +34,6 @@ class Kind:
     namespaced: bool
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
-    verbs: tuple[str, ...] = ()
     subresources: tuple[str, ...] = ()
 
     @property
@@ -81,68 +81,49 @@ class Kinds:
 
 
 Fetch = Callable[[str], Mapping[str, Any]]
-"""GET of a path, decoded."""
+"""GET of a path with the header `Accept: {ACCEPT}`, decoded."""
 
 
 def load(host: str, fetch: Fetch, *, fresh: bool = False) -> Kinds:
     """The kinds of the server at `host`: from the cache, or asked for now if `fresh` or if there is none."""
-    path = cache_folder() / "discovery" / (re.sub(r"[^\w.-]", "_", host) + ".json")
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "minik/discovery"
+    path = folder / (re.sub(r"[^\w.-]", "_", host) + ".json")
     if not fresh and (rows := _read_cache(path)) is not None:
         return Kinds(rows)
-    rows = list(ask(fetch))
+    rows = [row for root in ("/api", "/apis") for row in read(fetch(root))]
     _write_cache(path, rows)
     return Kinds(rows)
 
 
-def cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "minik"
-
-
-def ask(fetch: Fetch) -> Iterable[Kind]:
-    """All kinds of all groups and versions the server has."""
-    for version in fetch("/api").get("versions") or []:
-        yield from from_resource_list("", version, fetch(f"/api/{version}"))
-    for group in fetch("/apis").get("groups") or []:
-        preferred = group.get("preferredVersion", {}).get("version")
-        versions = [each["version"] for each in group.get("versions") or []]
-        for version in sorted(versions, key=lambda each: each != preferred):
-            yield from from_resource_list(group["name"], version, fetch(f"/apis/{group['name']}/{version}"))
-
-
-def from_resource_list(group: str, version: str, answer: Mapping[str, Any]) -> Iterable[Kind]:
-    """The rows of an APIResourceList; subresources (`pods/log`) are noted with their resource."""
-    resources = answer.get("resources") or []
-    names = [each["name"] for each in resources]
-    for each in resources:
-        plural = each["name"]
-        if "/" in plural:
-            continue
-        yield Kind(
-            group=group,
-            version=version,
-            plural=plural,
-            singular=each.get("singularName") or each["kind"].lower(),
-            kind=each["kind"],
-            namespaced=bool(each.get("namespaced")),
-            short_names=tuple(each.get("shortNames") or ()),
-            categories=tuple(each.get("categories") or ()),
-            verbs=tuple(each.get("verbs") or ()),
-            subresources=tuple(name.partition("/")[2] for name in names if name.startswith(f"{plural}/")),
-        )
+def read(groups: Mapping[str, Any]) -> Iterable[Kind]:
+    """The kinds in an APIGroupDiscoveryList. Pure."""
+    for group in groups.get("items") or []:
+        for version in group["versions"]:
+            for each in version.get("resources") or []:
+                kind = (each.get("responseKind") or {}).get("kind") or ""
+                yield Kind(
+                    group=group["metadata"].get("name") or "",
+                    version=version["version"],
+                    plural=each["resource"],
+                    singular=each.get("singularResource") or kind.lower(),
+                    kind=kind,
+                    namespaced=each.get("scope") == "Namespaced",
+                    short_names=tuple(each.get("shortNames") or ()),
+                    categories=tuple(each.get("categories") or ()),
+                    subresources=tuple(sub["subresource"] for sub in each.get("subresources") or ()),
+                )
 
 
 def _read_cache(path: Path) -> list[Kind] | None:
     try:
         if time.time() - path.stat().st_mtime > CACHE_SECONDS:
             return None
-        return [_from_cache(row) for row in json.loads(path.read_bytes())]
-    except (OSError, ValueError, TypeError):
+        return [
+            Kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
+            for row in json.loads(path.read_bytes())
+        ]
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
-
-
-def _from_cache(row: dict[str, Any]) -> Kind:
-    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
-    return Kind(**fields)
 
 
 def _write_cache(path: Path, rows: list[Kind]) -> None:

@@ -32,26 +32,22 @@ class Loader(_BaseLoader):  # type: ignore[misc]
     }
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        seen: set[str] = set()
+        seen: set[Any] = set()
         for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            if key_node.value in seen and isinstance(key_node.value, str):
-                raise ConstructorError(None, None, f'key "{key_node.value}" already set in map', key_node.start_mark)
-            seen.add(key_node.value if isinstance(key_node.value, str) else repr(key_node.value))
+            key = key_node.value if isinstance(key_node.value, str) else repr(key_node.value)
+            if key in seen and key_node.tag != "tag:yaml.org,2002:merge":
+                raise ConstructorError(None, None, f'key "{key}" already set in map', key_node.start_mark)
+            seen.add(key)
         return super().construct_mapping(node, deep=deep)
 
     def construct_number(self, node: Any) -> Any:
         text = self.construct_scalar(node)
-        sign = -1 if text.startswith("-") else 1
         digits = text.lstrip("+-").lower()
-        if digits.startswith(("0x", "0b", "0o")):
-            return sign * int(digits, 0)
-        return sign * int(digits, 8 if len(digits) > 1 and digits.startswith("0") else 10)
+        base = 0 if digits.startswith(("0x", "0b", "0o")) else 8 if len(digits) > 1 and digits[0] == "0" else 10
+        return int(digits, base) * (-1 if text.startswith("-") else 1)
 
     def construct_decimal(self, node: Any) -> Any:
-        text = self.construct_scalar(node).lower()
-        value = float(text.replace(".inf", "inf").replace(".nan", "nan"))
+        value = float(self.construct_scalar(node).lower().replace(".inf", "inf").replace(".nan", "nan"))
         return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 
@@ -59,7 +55,6 @@ Loader.add_implicit_resolver("tag:yaml.org,2002:int", _INTEGER, list("-+01234567
 Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
 Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_number)
 Loader.add_constructor("tag:yaml.org,2002:float", Loader.construct_decimal)
-Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: loader.construct_scalar(node))
 
 
 class Dumper(_BaseDumper):  # type: ignore[misc]
@@ -70,17 +65,13 @@ class Dumper(_BaseDumper):  # type: ignore[misc]
 
 
 def _represent_string(dumper: Any, text: str) -> Any:
-    if "\n" in text:
-        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|")
-    style = '"' if _reads_as_other(text) else None
+    style = "|" if "\n" in text else '"' if _reads_as_other(text) else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 def _reads_as_other(text: str) -> bool:
     """Whether a plain scalar of this text is no string to some YAML reader: a number, a date, yes, null, 1:30."""
-    if text in ("", "~", "y", "Y", "n", "N", "<<", "="):
-        return True
-    if _INTEGER.match(text) or _FLOAT.match(text):
+    if text in ("", "~", "y", "Y", "n", "N", "<<", "=") or _INTEGER.match(text) or _FLOAT.match(text):
         return True
     resolvers = _BaseLoader.yaml_implicit_resolvers.get(text[0], [])
     return any(pattern.match(text) for tag, pattern in resolvers if not tag.endswith(":yaml"))

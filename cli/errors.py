@@ -2,22 +2,20 @@
 
     CliError           the command makes no sense or cannot be done; printed as `error: ...`
       StatusError      the API server answered with a Status; printed as `Error from server (NotFound): ...`
-      Unreachable      there is no conversation with an API server at all
-    Failures           several of them, a line each
+      Failures         several of them, a line each
 
-Wording and exit code (1) are kubectl's, because people and scripts match on them.
+Wording and exit code (1) are kubectl's, because people and scripts match on them. client/errors.py has two more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 
 class CliError(Exception):
     """A reason to stop, fit for the user as it is."""
-
-    exit_code = 1
 
     def line(self) -> str:
         text = str(self)
@@ -28,24 +26,12 @@ class CliError(Exception):
         return self.line()
 
 
-class Unreachable(CliError):
-    """No answer came. The text is the whole line, as kubectl words it."""
-
-    def line(self) -> str:
-        return str(self)
-
-
 class StatusError(CliError):
-    """A failure Status of the API server. `context` says what was being done, as in `error when creating "x.yaml"`."""
+    """A failure Status of the API server. `context` says what was being done, as in `error when deleting "x.yaml"`."""
 
     def __init__(self, status: Mapping[str, Any], *, context: str = "") -> None:
-        self.status = status
-        self.context = context
+        self.status, self.context = status, context
         super().__init__(self.message)
-
-    @property
-    def code(self) -> int:
-        return int(self.status.get("code") or 500)
 
     @property
     def reason(self) -> str:
@@ -55,13 +41,18 @@ class StatusError(CliError):
     def message(self) -> str:
         return str(self.status.get("message") or "unknown")
 
+    @property
+    def causes(self) -> list[Mapping[str, Any]]:
+        """The fields that are wrong or contested."""
+        return (self.status.get("details") or {}).get("causes") or []
+
     def within(self, context: str) -> StatusError:
         """The same error, saying what was being done."""
         return StatusError(self.status, context=context)
 
     def line(self) -> str:
         if self.reason == "Invalid":
-            return _invalid(self.status)
+            return _invalid(self)
         if self.reason == "Unauthorized":
             return f"error: You must be logged in to the server ({self.reason})"
         return self.listed()
@@ -82,10 +73,26 @@ class Failures(CliError):
         return "\n".join(each.listed() for each in self.errors)
 
 
-def raise_failures(errors: Sequence[CliError]) -> None:
-    """Raise what was collected while going through several objects, if anything."""
-    if errors:
-        raise errors[0] if len(errors) == 1 else Failures(errors)
+class Collected(list[CliError]):
+    """Errors of a command that goes on with the next object: `with failures: ...` around each."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, type_: object, error: BaseException | None, traceback: object) -> bool:
+        if isinstance(error, CliError):
+            self.append(error)
+            return True
+        return False
+
+
+@contextmanager
+def collected() -> Iterator[Collected]:
+    """Raise in the end what was collected on the way, if anything."""
+    failures = Collected()
+    yield failures
+    if failures:
+        raise failures[0] if len(failures) == 1 else Failures(failures)
 
 
 def not_found(qualified: str, name: str) -> StatusError:
@@ -94,18 +101,15 @@ def not_found(qualified: str, name: str) -> StatusError:
     return StatusError({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound", "message": message})
 
 
-def _invalid(status: Mapping[str, Any]) -> str:
+def _invalid(error: StatusError) -> str:
     """The fields of a 422: on the same line when there is one, a list below when there are more."""
-    details = status.get("details") or {}
-    causes = details.get("causes") or []
+    details = error.status.get("details") or {}
     subject = "The request is invalid"
     if details.get("kind") or details.get("name"):
         subject = f'The {details.get("kind", "")} "{details.get("name", "")}" is invalid'
-    elif status.get("message") and not causes:
-        subject += f": {status['message']}"
-    texts = list(dict.fromkeys(f"{each['field']}: {each['message']}" for each in causes if each.get("field")))
-    if not texts:
-        return subject
-    if len(texts) == 1:
-        return f"{subject}: {texts[0]}"
+    elif error.status.get("message") and not error.causes:
+        subject += f": {error.message}"
+    texts = list(dict.fromkeys(f"{each['field']}: {each['message']}" for each in error.causes if each.get("field")))
+    if len(texts) < 2:
+        return ": ".join([subject, *texts])
     return f"{subject}: \n" + "\n".join(f"* {text}" for text in texts)

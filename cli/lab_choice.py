@@ -30,23 +30,20 @@ def told() -> Iterator[None]:
         raise CliError(str(error)) from None
 
 
-def name_of(given: str) -> str:
-    """The lab's name."""
-    return given or os.environ.get("MINIK_LAB", "") or _of_current_context() or DEFAULT
-
-
 def lab(given: str, **options: Any) -> Any:
-    """The Lab meant. Raises CliError."""
+    """The Lab meant; options that are None are left to it. Raises CliError."""
     with told():
         from lab.cluster import Lab
 
-        return Lab(name_of(given), **options)
+        name = given or os.environ.get("MINIK_LAB", "") or _of_current_context() or DEFAULT
+        return Lab(name, **{key: value for key, value in options.items() if value is not None})
 
 
 def _of_current_context() -> str:
     """The lab whose API server commands talk to, judged by its address."""
     from bootstrap.errors import BootstrapError
-    from cli import kubeconfig
+    from client import kubeconfig
+    from client.errors import ConfigError
     from lab import state
 
     try:
@@ -57,6 +54,6 @@ def _of_current_context() -> str:
             found = state.load(name)
             if found and f"//{found.address(state.CONTROL)}:" in server:
                 return name
-    except (CliError, BootstrapError, OSError):
+    except (ConfigError, BootstrapError, OSError):
         pass  # No kubeconfig or no lab: nothing to go by.
     return ""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from cli.lab_choice import LabName, lab, told
+from cli.lab_choice import DEFAULT, LabName, lab, told
+from cli.tables import Columns
 
 NEXT = """Try next:
   minikctl get nodes                     the machines of the cluster
@@ -21,9 +23,9 @@ NEXT = """Try next:
 
 
 def up(
-    nodes: Annotated[int, typer.Option(help="How many nodes a new lab gets.")] = 3,
+    nodes: Annotated[int | None, typer.Option(help="How many nodes a new lab gets.")] = None,
     lab_name: LabName = "",
-    subnet: Annotated[str, typer.Option(help="The addresses of a new lab's hosts.")] = "10.89.0.0/24",
+    subnet: Annotated[str | None, typer.Option(help="The addresses of a new lab's hosts.")] = None,
     sample: Annotated[bool, typer.Option(help="Deploy the sample and show it answering.")] = True,
     write_kubeconfig: Annotated[
         bool, typer.Option(help="Put the lab into your kubeconfig as the current context.")
@@ -33,34 +35,18 @@ def up(
 
     Running it again starts what is missing and repairs what was broken on purpose.
     """
-    import os
-
-    from cli.lab_choice import DEFAULT
     from cli.progress import listener
 
     chosen = lab(lab_name or os.environ.get("MINIK_LAB") or DEFAULT, subnet=subnet)
     with told(), listener() as tell:
-        result = chosen.up(tell, nodes=nodes, kubeconfig=write_kubeconfig)
+        counted = {} if nodes is None else {"nodes": nodes}
+        result = chosen.up(tell, kubeconfig=write_kubeconfig, **counted)
     print(f"{len(result.nodes)} nodes are Ready after {result.seconds:.1f} s\n", flush=True)
     if sample and result.nodes:
-        _sample(result)
+        from cli.sample import show
+
+        show(str(result.kubeconfig), result.nodes[0].address)
     print(NEXT.format(context=chosen.name))
-
-
-def _sample(result) -> None:  # type: ignore[no-untyped-def]
-    from cli import kubeconfig, sample
-    from cli.cluster import Cluster
-
-    path = sample.find()
-    if path is None:
-        print(f"{sample.FILE} is not here; the sample is left out\n", file=sys.stderr)
-        return
-    cluster = Cluster(kubeconfig.load(str(result.kubeconfig)))
-    print(f"Deploying {sample.FILE}", flush=True)
-    sample.deploy(cluster, path)
-    url = sample.node_port_url(cluster, result.nodes[0].address)
-    sample.show_round_robin(cluster, url)
-    print()
 
 
 def down(lab_name: LabName = "") -> None:
@@ -75,8 +61,6 @@ def down(lab_name: LabName = "") -> None:
 
 def status(lab_name: LabName = "") -> None:
     """Show the lab's hosts and the processes on them."""
-    from cli.tables import Columns
-
     chosen = lab(lab_name)
     with told():
         hosts = chosen.status()
@@ -88,7 +72,7 @@ def status(lab_name: LabName = "") -> None:
     print("\n".join(Columns().render(rows)))
 
 
-def _processes(chosen, host: str) -> str:  # type: ignore[no-untyped-def]
+def _processes(chosen: Any, host: str) -> str:
     """`etcd, apiserver (restarted 2x)`: what the host's supervisor keeps running."""
     from bootstrap import supervisor
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cli.ages import age, rfc1123
+from cli.ages import age
 
 PADDING = 2
 MAX_ANNOTATION = 140
@@ -102,15 +102,6 @@ def taints(values: Sequence[Mapping[str, Any]] | None) -> list[str]:
         each["key"] + (f"={each['value']}" if each.get("value") else "") + f":{each['effect']}" for each in ordered
     ]
     return _stacked("Taints", texts)
-
-
-def head(obj: Mapping[str, Any], *, created: bool = False) -> list[str]:
-    """Name, namespace, labels and annotations: how most descriptions begin."""
-    meta = obj["metadata"]
-    lines = [f"Name:\t{meta['name']}"]
-    lines += [f"Namespace:\t{meta['namespace']}"] if meta.get("namespace") else []
-    lines += [f"CreationTimestamp:\t{rfc1123(meta.get('creationTimestamp'))}"] if created else []
-    return [*lines, *labels("Labels", meta.get("labels")), *annotation_lines("Annotations", meta.get("annotations"))]
 
 
 def controlled_by(obj: Mapping[str, Any]) -> list[str]:

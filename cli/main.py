@@ -1,7 +1,7 @@
 """minikctl starts here: find the command, run it, turn what went wrong into one line and an exit code.
 
 `COMMANDS` is the table of all commands. Only the module of the command that was asked for is imported, so that
-`minikctl get pods` answers at once; `--help` imports them all.
+`minikctl get pods` answers at once; `--help` imports them all. What kubectl has and this has not is kubectl's to do.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from cli.command import PlainCommand, command, normalise, remember, shared_options
+from cli import command
 from cli.errors import CliError
 from cli.quick import Quick
+from client.errors import ConfigError, Unreachable
 
 HELP = """minikctl controls a Kubernetes cluster, minik's own or any other, and makes and breaks minik labs.
 
-Try: minikctl up, minikctl get nodes, minikctl scale web --replicas 5, minikctl node stop NAME"""
+Try: minikctl up, minikctl get nodes, minikctl scale web --replicas 5, minikctl node stop NAME
+
+Every other command of kubectl runs kubectl: minikctl label, minikctl exec, minikctl create, ..."""
 
 COMMANDS: dict[str, str] = {
     # A lab on this machine
@@ -36,37 +39,23 @@ COMMANDS: dict[str, str] = {
     "wait": "wait:wait",
     # Changing
     "apply": "apply:apply",
-    "create": "create:GROUP",
     "delete": "delete:delete",
     "scale": "scale:scale",
     "rollout": "rollout:GROUP",
-    "set": "modify:SET",
     "run": "create:run",
     "expose": "create:expose",
-    "label": "modify:label",
-    "annotate": "modify:annotate",
-    "patch": "modify:patch",
     # Nodes
     "cordon": "drain:cordon",
     "uncordon": "drain:uncordon",
     "drain": "drain:drain",
-    "taint": "drain:taint",
-    # The cluster itself
-    "api-resources": "info:api_resources",
-    "cluster-info": "info:cluster_info",
-    "version": "info:version",
-    "kubeconfig": "config:print_kubeconfig",
-    "config": "config:GROUP",
     # Real machines
     "init": "machines:init",
     "join": "machines:join",
     "reset": "machines:reset",
     "token": "machines:TOKEN",
+    "kubeconfig": "machines:kubeconfig",
 }
 """Command -> module and function in cli/, or a ready group. The order is that of `--help`."""
-
-PLAIN = ("lab_commands", "machines")
-"""Modules whose commands need no cluster and so take no --context or --namespace."""
 
 
 class LazyGroup(Quick, TyperGroup):
@@ -76,15 +65,20 @@ class LazyGroup(Quick, TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | None:  # type: ignore[override]
-        if cmd_name not in COMMANDS:
-            return None
-        if cmd_name not in self.commands:
+        if cmd_name not in self.commands and cmd_name in COMMANDS:
             self.commands[cmd_name] = load(cmd_name)
-        return self.commands[cmd_name]  # type: ignore[return-value]
+        return self.commands.get(cmd_name)  # type: ignore[return-value]
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
+        if args[0] not in COMMANDS and not ctx.resilient_parsing:
+            from cli.kubectl import hand_over
+
+            hand_over(args[0], sys.argv[1:])
+        return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        rest = super().parse_args(ctx, normalise(args, self.params) if args else ["--help"])
-        remember(ctx.params)
+        rest = super().parse_args(ctx, command.normalise(args, self.params) if args else ["--help"])
+        command.remember("session", ctx.params)
         return rest
 
 
@@ -92,9 +86,7 @@ def load(name: str) -> Any:
     """Import the module of a command and build its typer command."""
     module_name, _, attribute = COMMANDS[name].partition(":")
     found = getattr(importlib.import_module(f"cli.{module_name}"), attribute)
-    if not attribute.isupper():
-        return command(found, name=name, cls=PlainCommand) if module_name in PLAIN else command(found, name=name)
-    return found()
+    return found() if attribute.isupper() else command.command(found, name=name)
 
 
 def root() -> Any:
@@ -105,7 +97,7 @@ def root() -> Any:
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback(help=HELP)(shared_options)
+    app.callback(help=HELP)(command.cluster_options)
     return typer.main.get_command(app)
 
 
@@ -129,16 +121,20 @@ def run() -> int:
         result = root()(standalone_mode=False, prog_name="minikctl")
         return result if isinstance(result, int) else 0
     except CliError as error:
-        return fail(error.line(), code=error.exit_code)
+        return fail(error.line())
+    except ConfigError as error:
+        return fail(f"error: {error}")
+    except Unreachable as error:
+        return fail(str(error))
     except typer.Abort:
         return 130
     except typer.TyperException as error:
         return fail(usage_error(error))
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        named = f" {error.filename}" if error.filename else ""
-        return fail(f"error:{named}: {error.strerror or error}" if named else f"error: {error.strerror or error}")
+        named = f" {error.filename}:" if error.filename else ""
+        return fail(f"error:{named} {error.strerror or error}")
 
 
 def usage_error(error: Any) -> str:
@@ -150,7 +146,7 @@ def usage_error(error: Any) -> str:
     return f"error: {error.format_message()}{where}"
 
 
-def fail(line: str, *, code: int = 1) -> int:
+def fail(line: str) -> int:
     sys.stdout.flush()
     print(line, file=sys.stderr)
-    return code
+    return 1

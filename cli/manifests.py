@@ -1,90 +1,70 @@
 """Objects from files, folders, URLs and standard input: what `-f` means.
 
-    load(cluster, names, ...) -> iterator of Item
+    load(session, chosen, ...) -> iterator of Ref, each with its `obj` and `source`
 A document that cannot be read is raised, or, with `failures`, noted there while the others go on, as kubectl does.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cli.cluster import Cluster, Object
-from cli.discovery import Kind
-from cli.errors import CliError
-from cli.printers import qualified_kind
+from cli.command import Chosen
+from cli.errors import CliError, Collected
+from cli.session import GIVEN, Ref, Session
 
 EXTENSIONS = (".json", ".yaml", ".yml")
 DOWNLOAD_SECONDS = 30
 DOWNLOAD_BYTES = 64 << 20
 """Enough for any manifest; more is a mistake."""
 
-
-@dataclass(frozen=True)
-class Item:
-    """One object of a manifest, with its kind as the server has it and the place it came from."""
-
-    kind: Kind
-    obj: Object
-    source: str
-
-    @property
-    def name(self) -> str:
-        return str(self.obj["metadata"].get("name") or "")
-
-    @property
-    def namespace(self) -> str:
-        return str(self.obj["metadata"].get("namespace") or "")
-
-    @property
-    def label(self) -> str:
-        """`deployment.apps/web`, as output names it."""
-        return f"{qualified_kind(self.obj)}/{self.name}"
+TYPE_NAMES: dict[type, str] = {
+    str: "string",
+    dict: "object",
+    list: "list",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+}
 
 
-def load(
-    cluster: Cluster,
-    names: Sequence[str],
-    *,
-    recursive: bool = False,
-    explicit_namespace: str | None = None,
-    failures: list[CliError] | None = None,
-) -> Iterator[Item]:
+def load(session: Session, chosen: Chosen, *, failures: Collected | None = None) -> Iterator[Ref]:
     """The objects of the named files in order. Namespaced ones get a namespace: their own or the current one."""
-    for source, text in _texts(names, recursive=recursive, failures=failures):
-        try:
-            for document in _documents(text, source):
-                try:
-                    yield _item(cluster, document, source, explicit_namespace)
-                except CliError as error:
-                    _note(error, failures)
-        except CliError as error:
-            _note(error, failures)
+    for name in chosen.filename:
+        with _noted(failures):
+            for source, text in _texts(name, recursive=chosen.recursive):
+                with _noted(failures):
+                    for document in _documents(text, source):
+                        with _noted(failures):
+                            yield _ref(session, document, source)
 
 
-def _note(error: CliError, failures: list[CliError] | None) -> None:
-    if failures is None:
-        raise error
-    failures.append(error)
+def _noted(failures: Collected | None) -> Any:
+    from contextlib import nullcontext
+
+    return nullcontext() if failures is None else failures
 
 
-def _texts(names: Sequence[str], *, recursive: bool, failures: list[CliError] | None) -> Iterator[tuple[str, str]]:
-    for name in names:
-        try:
-            if name == "-":
-                yield "STDIN", sys.stdin.read()
-            elif name.startswith(("http://", "https://")):
-                yield name, _download(name)
-            else:
-                for path in _files(Path(name), recursive=recursive):
-                    yield str(path), _read(path)
-        except UnicodeDecodeError:
-            _note(CliError(f"error parsing {name}: it is not UTF-8 text"), failures)
-        except CliError as error:
-            _note(error, failures)
+def _texts(name: str, *, recursive: bool) -> Iterator[tuple[str, str]]:
+    if name == "-":
+        yield "STDIN", _decoded(sys.stdin.buffer.read(), "STDIN")
+    elif name.startswith(("http://", "https://")):
+        yield name, _decoded(_download(name), name)
+    else:
+        for path in _files(Path(name), recursive=recursive):
+            try:
+                yield str(path), _decoded(path.read_bytes(), str(path))
+            except OSError as error:
+                raise CliError(f"error reading {path}: {error.strerror}") from None
+
+
+def _decoded(content: bytes, source: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise CliError(f"error parsing {source}: it is not UTF-8 text") from None
 
 
 def _files(path: Path, *, recursive: bool) -> list[Path]:
@@ -99,64 +79,51 @@ def _files(path: Path, *, recursive: bool) -> list[Path]:
     return found
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise CliError(f"error reading {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise CliError(f"error parsing {path}: it is not UTF-8 text") from None
-
-
-def _download(url: str) -> str:
+def _download(url: str) -> bytes:
     from urllib.error import HTTPError
     from urllib.request import urlopen
 
     try:
         with urlopen(url, timeout=DOWNLOAD_SECONDS) as response:
-            content = response.read(DOWNLOAD_BYTES + 1)
+            content: bytes = response.read(DOWNLOAD_BYTES + 1)
     except HTTPError as error:
         raise CliError(f'unable to read URL "{url}", server reported {error.code} {error.reason}') from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise CliError(f'unable to read URL "{url}": {reason}') from None
+        raise CliError(f'unable to read URL "{url}": {getattr(error, "reason", None) or error}') from None
     if len(content) > DOWNLOAD_BYTES:
         raise CliError(f'unable to read URL "{url}": it is larger than {DOWNLOAD_BYTES >> 20} MiB')
-    return str(content.decode("utf-8-sig"))
+    return content
 
 
 def _documents(text: str, source: str) -> Iterator[Any]:
     from cli.documents import read
 
-    found = False
     for document in read(text, source=source):
-        found = True
         if isinstance(document, dict) and "items" in document and str(document.get("kind", "")).endswith("List"):
             yield from document["items"] or []
         else:
             yield document
-    if not found and source == "STDIN":
-        raise CliError("no objects passed to apply")
 
 
-def _item(cluster: Cluster, obj: Any, source: str, explicit_namespace: str | None) -> Item:
+def _ref(session: Session, obj: Any, source: str) -> Ref:
     check(obj, source)
-    kind = cluster.kind_of(obj)
+    kind = session.kind_of(obj)
     meta = obj["metadata"]
+    name, namespace, explicit = str(meta.get("name") or ""), str(meta.get("namespace") or ""), GIVEN.get("namespace")
     if kind is None:
         raise CliError(
-            f'resource mapping not found for name: "{meta.get("name", "")}" namespace: "{meta.get("namespace", "")}" '
+            f'resource mapping not found for name: "{name}" namespace: "{namespace}" '
             f'from "{source}": no matches for kind "{obj["kind"]}" in version "{obj["apiVersion"]}"'
         )
-    if kind.namespaced:
-        namespace = meta.get("namespace")
-        if namespace and explicit_namespace and namespace != explicit_namespace:
-            raise CliError(
-                f'the namespace from the provided object "{namespace}" does not match the namespace '
-                f"\"{explicit_namespace}\". You must pass '--namespace={namespace}' to perform this operation."
-            )
-        meta["namespace"] = namespace or cluster.namespace
-    return Item(kind, obj, source)
+    if not kind.namespaced:
+        return Ref(kind, name, source=source, obj=obj)
+    if namespace and explicit and namespace != explicit:
+        raise CliError(
+            f'the namespace from the provided object "{namespace}" does not match the namespace '
+            f"\"{explicit}\". You must pass '--namespace={namespace}' to perform this operation."
+        )
+    meta["namespace"] = namespace or session.namespace
+    return Ref(kind, name, meta["namespace"], source, obj)
 
 
 def check(obj: Any, source: str) -> None:
@@ -170,28 +137,18 @@ def check(obj: Any, source: str) -> None:
     if missing:
         text = missing[0] if len(missing) == 1 else f"[{', '.join(missing)}]"
         raise CliError(f'error validating "{source}": error validating data: {text}')
-    for field in ("apiVersion", "kind"):
-        _expect(obj[field], str, field, source)
-    meta = obj.setdefault("metadata", {})
-    _expect(meta, dict, "metadata", source)
-    for field, type_ in (("name", str), ("generateName", str), ("namespace", str), ("annotations", dict)):
-        if meta.get(field) is not None:
-            _expect(meta[field], type_, f"metadata.{field}", source)
+    if obj.get("metadata") is None:
+        obj["metadata"] = {}
+    _expect(obj, "", {"apiVersion": str, "kind": str, "metadata": dict}, source)
+    _expect(obj["metadata"], "metadata.", {"name": str, "generateName": str, "namespace": str}, source)
 
 
-_TYPE_NAMES: dict[type, str] = {
-    str: "string",
-    dict: "object",
-    list: "list",
-    int: "integer",
-    float: "number",
-    bool: "boolean",
-}
-
-
-def _expect(value: Any, type_: type, path: str, source: str) -> None:
-    if not isinstance(value, type_):
-        got = _TYPE_NAMES.get(type(value), type(value).__name__)
-        raise CliError(
-            f'error validating "{source}": error validating data: {path}: expected {_TYPE_NAMES[type_]}, got {got}'
-        )
+def _expect(section: dict[str, Any], prefix: str, fields: dict[str, type], source: str) -> None:
+    for field, type_ in fields.items():
+        value = section.get(field)
+        if value is not None and not isinstance(value, type_):
+            got = TYPE_NAMES.get(type(value), type(value).__name__)
+            raise CliError(
+                f'error validating "{source}": error validating data: {prefix}{field}: '
+                f"expected {TYPE_NAMES[type_]}, got {got}"
+            )

@@ -1,84 +1,64 @@
 """What `up` shows while hosts start: a live table on a terminal, plain lines elsewhere.
 
-Both are a lab.progress.Listener inside a context manager.
+`listener()` is a context manager that gives a lab.progress.Listener.
 """
 
 from __future__ import annotations
 
 import sys
-from types import TracebackType
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+Listener = Callable[[Any], None]
+"""Takes a lab.progress.Progress."""
 
 
-class Event(Protocol):
-    """What the lab tells (lab.progress.Progress)."""
+@contextmanager
+def listener() -> Iterator[Listener]:
+    """The one that suits where the output goes."""
+    if not sys.stdout.isatty():
+        yield _plain
+        return
+    from rich.live import Live
 
-    host: str
-    step: str
-    state: str
-    detail: str
-    seconds: float
+    table = _Table()
+    with Live(refresh_per_second=12, get_renderable=table.render):
+        yield table.note
 
 
-class Plain:
+def _plain(event: Any) -> None:
     """A line for each step that is done."""
-
-    def __enter__(self) -> Plain:
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        pass
-
-    def __call__(self, event: Event) -> None:
-        if event.state == "done":
-            print(f"{event.seconds:6.1f}s  {event.host:<10} {event.step}", flush=True)
-        elif event.state == "failed":
-            print(f"{event.seconds:6.1f}s  {event.host:<10} {event.step} failed", flush=True)
+    if event.state != "start":
+        failed = " failed" if event.state == "failed" else ""
+        print(f"{event.seconds:6.1f}s  {event.host:<10} {event.step}{failed}", flush=True)
 
 
-class Live:
-    """A table with a row for each host and what it is doing, redrawn in place."""
+class _Table:
+    """A row for each host and what it is doing."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.live import Live as RichLive
-
-        self._rows: dict[str, tuple[str, str, float]] = {}
+        self._rows: dict[str, Any] = {}
         self._done: dict[str, list[str]] = {}
-        self._live = RichLive(console=Console(), refresh_per_second=12, get_renderable=self._table)
 
-    def __enter__(self) -> Live:
-        self._live.start()
-        return self
-
-    def __exit__(
-        self, type_: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._live.stop()
-
-    def __call__(self, event: Event) -> None:
-        self._rows[event.host] = (event.step, event.state, event.seconds)
+    def note(self, event: Any) -> None:
+        self._rows[event.host] = event
         if event.state == "done":
             self._done.setdefault(event.host, []).append(event.step)
 
-    def _table(self) -> Any:
+    def render(self) -> Any:
         from rich.spinner import Spinner
         from rich.table import Table
         from rich.text import Text
 
+        marks: dict[str, Any] = {
+            "start": Spinner("dots", style="cyan"),
+            "done": Text("✓", "green"),
+            "failed": Text("✗", "red"),
+        }
         table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-        for host, (step, state, seconds) in list(self._rows.items()):
-            before = [each for each in self._done.get(host, []) if each != step]
-            mark: Any = {
-                "start": Spinner("dots", style="cyan"),
-                "done": Text("✓", style="green"),
-                "failed": Text("✗", style="red"),
-            }[state]
-            what = Text(", ".join([*before, ""]), style="dim") + Text(step, style="red" if state == "failed" else "")
-            table.add_row(mark, Text(host, style="bold"), what, Text(f"{seconds:.1f}s", style="dim"))
+        for host, event in list(self._rows.items()):
+            before = [each for each in self._done.get(host, []) if each != event.step]
+            what = Text(", ".join([*before, ""]), "dim") + Text(event.step, "red" if event.state == "failed" else "")
+            table.add_row(marks[event.state], Text(host, "bold"), what, Text(f"{event.seconds:.1f}s", "dim"))
         return table
-
-
-def listener() -> Plain | Live:
-    """The one that suits where the output goes."""
-    return Live() if sys.stdout.isatty() else Plain()

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
 
-from cli import completion
-from cli.apply import DRY_RUN_NOTES, DryRun
-from cli.arguments import targets
-from cli.cluster import JSON_PATCH, MERGE_PATCH, Cluster, Object
-from cli.command import cluster as connect
-from cli.command import group
-from cli.discovery import Kind
-from cli.errors import CliError, raise_failures
+from cli import objects
+from cli.command import Chosen, Write, group
+from cli.errors import CliError, collected
+from cli.session import JSON_PATCH, MERGE_PATCH, Object, Ref, Session
+from cli.tables import Columns
 from cli.waiting import deadline, existing, wait_for
 
 REVISION = "deployment.kubernetes.io/revision"
@@ -33,44 +29,41 @@ NOT_RESTORED = (
 )
 """Annotations of a ReplicaSet that say something about the ReplicaSet itself and do not go back into the Deployment."""
 
-Names = Annotated[
-    list[str] | None, typer.Argument(metavar="NAME | deployment/NAME...", autocompletion=completion.scalable)
-]
-Selector = Annotated[str, typer.Option("--selector", "-l", help="Deployments with these labels.")]
+
+def _deployments(session: Session, chosen: Chosen) -> Iterator[Ref]:
+    for ref in objects.refs(session, chosen, alone="deployments.apps"):
+        if ref.kind.qualified != "deployments.apps":
+            raise CliError(f"no rollouter has been implemented for {ref.kind.qualified_kind}")
+        yield ref
 
 
 def status(
-    resources: Names = None,
+    session: Session,
+    chosen: Chosen,
     watch: Annotated[bool, typer.Option("--watch/--no-watch", "-w", help="Follow until it is done.")] = True,
     timeout: Annotated[str, typer.Option(help="How long to follow at most; 0s follows to the end.")] = "0s",
     revision: Annotated[int, typer.Option(help="Stop when another revision than this is rolled out.")] = 0,
-    selector: Selector = "",
 ) -> None:
     """Follow a rollout until it is done."""
-    cluster = connect()
-    for kind, name in _deployments(cluster, resources, selector):
-        _follow(cluster, kind, name, watch=watch, ends=deadline(timeout), revision=revision)
+    for ref in _deployments(session, chosen):
+        said = ""
 
+        def done(obj: Object | None, ref: Ref = ref) -> bool:
+            nonlocal said
+            text, finished = progress(existing(obj, ref), revision=revision)
+            if text != said:
+                print(text, flush=True)
+                said = text
+            return finished or not watch
 
-def _follow(cluster: Cluster, kind: Kind, name: str, *, watch: bool, ends: float, revision: int) -> None:
-    said = ""
-
-    def done(obj: Object | None) -> bool:
-        nonlocal said
-        text, finished = progress(existing(obj, kind, name), revision=revision)
-        if text != said:
-            print(text, flush=True)
-            said = text
-        return finished or not watch
-
-    wait_for(cluster, kind, name, done, ends=ends)
+        wait_for(session, ref, done, ends=deadline(timeout))
 
 
 def progress(deployment: Object, *, revision: int = 0) -> tuple[str, bool]:
     """How far a rollout is, in a line, and whether it is done. Raises CliError when it has failed. Pure."""
     meta, spec, state = deployment["metadata"], deployment["spec"], deployment.get("status") or {}
     name, wanted = meta["name"], spec.get("replicas", 1)
-    current = int((meta.get("annotations") or {}).get(REVISION) or 0)
+    current = int(_annotations(deployment).get(REVISION) or 0)
     if revision and current and revision != current:
         raise CliError(f"desired revision ({revision}) is different from the running revision ({current})")
     if meta.get("generation", 0) > state.get("observedGeneration", 0):
@@ -91,62 +84,57 @@ def progress(deployment: Object, *, revision: int = 0) -> tuple[str, bool]:
 
 
 def history(
-    resources: Names = None,
+    session: Session,
+    chosen: Chosen,
     revision: Annotated[int, typer.Option(help="Show this revision's pod template.")] = 0,
-    selector: Selector = "",
 ) -> None:
     """List the revisions of a Deployment."""
-    cluster = connect()
-    for kind, name in _deployments(cluster, resources, selector):
-        deployment = cluster.get(kind, name)
-        revisions = _revisions(cluster, deployment)
+    for ref in _deployments(session, chosen):
+        revisions = _revisions(session, session.get(ref))
         if revision:
-            _print_revision(kind, name, revisions, revision)
+            _print_template(ref, revisions, revision)
             continue
         rows = [["REVISION", "CHANGE-CAUSE"]]
         rows += [[str(number), _annotations(each).get(CHANGE_CAUSE) or "<none>"] for number, each in revisions.items()]
-        width = max(len(row[0]) for row in rows) + 2
-        print(f"{kind.qualified_kind}/{name} ")
-        print("".join(f"{number:<{width}}{cause}\n" for number, cause in rows))
+        print("\n".join([f"{ref.label} ", *Columns(padding=2).render(rows), ""]))
 
 
-def _print_revision(kind: Kind, name: str, revisions: dict[int, Object], revision: int) -> None:
-    from cli.describe_pod import template_lines
-    from cli.layout import tabulate
+def _print_template(ref: Ref, revisions: dict[int, Object], revision: int) -> None:
+    from cli.documents import to_yaml
 
     if revision not in revisions:
         raise CliError(f"unable to find the specified revision: {revision}")
-    print(f"{kind.qualified_kind}/{name} with revision #{revision}")
-    sys.stdout.write(tabulate(template_lines(revisions[revision]["spec"]["template"])))
+    print(f"{ref.label} with revision #{revision}\n{to_yaml({'template': revisions[revision]['spec']['template']})}")
+
+
+# What changes a Deployment: each takes it as it is and answers with a patch and what it does
 
 
 def undo(
-    resources: Names = None,
+    session: Session,
+    chosen: Chosen,
+    write: Write,
     to_revision: Annotated[int, typer.Option(help="The revision to go back to; 0 is the one before.")] = 0,
-    dry_run: DryRun = "none",
-    selector: Selector = "",
 ) -> None:
     """Go back to an earlier revision."""
 
-    def roll_back(cluster: Cluster, kind: Kind, deployment: Object) -> str:
+    def roll_back(deployment: Object) -> tuple[Any, str]:
         if deployment["spec"].get("paused"):
             raise CliError(
                 "you cannot rollback a paused deployment; resume it first with 'minikctl rollout resume' and try again"
             )
-        number, source = _revision_to_restore(_revisions(cluster, deployment), deployment, to_revision)
+        number, source = _to_restore(_revisions(session, deployment), deployment, to_revision)
         template = restored_template(source)
         if template == restored_template(deployment):
-            return f"skipped rollback (current template already matches revision {number})"
+            return None, f"skipped rollback (current template already matches revision {number})"
         kept = {key: value for key, value in _annotations(deployment).items() if key in NOT_RESTORED}
         back = {key: value for key, value in _annotations(source).items() if key not in NOT_RESTORED}
-        body = [
+        return [
             {"op": "replace", "path": "/spec/template", "value": template},
             {"op": "add", "path": "/metadata/annotations", "value": {**kept, **back}},
-        ]
-        _patch(cluster, kind, deployment, body, content_type=JSON_PATCH, dry_run=dry_run)
-        return "rolled back"
+        ], "rolled back"
 
-    _each(resources, selector, roll_back, dry_run=dry_run)
+    _each(session, chosen, write, roll_back)
 
 
 def restored_template(owner: Object) -> Object:
@@ -157,120 +145,67 @@ def restored_template(owner: Object) -> Object:
     return {**template, "metadata": {**meta, "labels": labels}}
 
 
-def _revision_to_restore(revisions: dict[int, Object], deployment: Object, wanted: int) -> tuple[int, Object]:
-    name = deployment["metadata"]["name"]
+def _to_restore(revisions: dict[int, Object], deployment: Object, wanted: int) -> tuple[int, Object]:
     if wanted < 0:
         raise CliError(f"revision number must be positive: {wanted}")
-    if wanted:
-        if wanted not in revisions:
-            raise CliError(f"unable to find specified revision {wanted} in history")
-        return wanted, revisions[wanted]
-    if len(revisions) < 2:
-        raise CliError(f'no rollout history found for deployment "{name}"')
-    number = sorted(revisions)[-2]
+    if wanted and wanted not in revisions:
+        raise CliError(f"unable to find specified revision {wanted} in history")
+    if not wanted and len(revisions) < 2:
+        raise CliError(f'no rollout history found for deployment "{deployment["metadata"]["name"]}"')
+    number = wanted or sorted(revisions)[-2]
     return number, revisions[number]
 
 
-def restart(resources: Names = None, dry_run: DryRun = "none", selector: Selector = "") -> None:
+def restart(session: Session, chosen: Chosen, write: Write) -> None:
     """Replace all pods, by a rollout that changes nothing but a timestamp."""
 
-    def start_again(cluster: Cluster, kind: Kind, deployment: Object) -> str:
-        name = deployment["metadata"]["name"]
+    def start_again(deployment: Object) -> tuple[Any, str]:
         if deployment["spec"].get("paused"):
-            raise CliError(f'{kind.qualified} "{name}" can\'t restart paused deployment (run rollout resume first)')
+            name = deployment["metadata"]["name"]
+            raise CliError(f'deployments.apps "{name}" can\'t restart paused deployment (run rollout resume first)')
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        body = {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: now}}}}}
-        _patch(cluster, kind, deployment, body, dry_run=dry_run)
-        return "restarted"
+        return {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: now}}}}}, "restarted"
 
-    _each(resources, selector, start_again, dry_run=dry_run)
+    _each(session, chosen, write, start_again)
 
 
-def pause(resources: Names = None, dry_run: DryRun = "none", selector: Selector = "") -> None:
+def pause(session: Session, chosen: Chosen, write: Write) -> None:
     """Stop acting on changes of the pod template."""
-
-    def hold(cluster: Cluster, kind: Kind, deployment: Object) -> str:
-        if deployment["spec"].get("paused"):
-            raise CliError(f'{kind.qualified} "{deployment["metadata"]["name"]}" is already paused')
-        _patch(cluster, kind, deployment, {"spec": {"paused": True}}, dry_run=dry_run)
-        return "paused"
-
-    _each(resources, selector, hold, dry_run=dry_run)
+    _each(session, chosen, write, lambda deployment: _paused(deployment, True))
 
 
-def resume(resources: Names = None, dry_run: DryRun = "none", selector: Selector = "") -> None:
+def resume(session: Session, chosen: Chosen, write: Write) -> None:
     """Act on changes of the pod template again."""
-
-    def go_on(cluster: Cluster, kind: Kind, deployment: Object) -> str:
-        if not deployment["spec"].get("paused"):
-            raise CliError(f'{kind.qualified} "{deployment["metadata"]["name"]}" is not paused')
-        _patch(cluster, kind, deployment, {"spec": {"paused": None}}, dry_run=dry_run)
-        return "resumed"
-
-    _each(resources, selector, go_on, dry_run=dry_run)
+    _each(session, chosen, write, lambda deployment: _paused(deployment, False))
 
 
-def _patch(
-    cluster: Cluster, kind: Kind, deployment: Object, body: Any, *, content_type: str = MERGE_PATCH, dry_run: str
-) -> None:
-    if dry_run == "client":
-        return
-    meta = deployment["metadata"]
-    path = cluster.path(kind, meta["name"], namespace=meta["namespace"])
-    params = {"fieldManager": "kubectl-rollout"} | ({"dryRun": "All"} if dry_run == "server" else {})
-    cluster.call("PATCH", path, params=params, body=body, content_type=content_type)
+def _paused(deployment: Object, wanted: bool) -> tuple[Any, str]:
+    if bool(deployment["spec"].get("paused")) == wanted:
+        state = "is already paused" if wanted else "is not paused"
+        raise CliError(f'deployments.apps "{deployment["metadata"]["name"]}" {state}')
+    return {"spec": {"paused": wanted or None}}, "paused" if wanted else "resumed"
 
 
-def _each(
-    resources: list[str] | None, selector: str, act: Callable[[Cluster, Kind, Object], str], *, dry_run: str
-) -> None:
-    """Do something to every Deployment named, and say what was done to each."""
-    if dry_run not in DRY_RUN_NOTES:
-        raise CliError(f'Invalid dry-run value ({dry_run}). Must be "none", "server", or "client".')
-    cluster = connect()
-    failures: list[CliError] = []
-    for kind, name in _deployments(cluster, resources, selector):
-        try:
-            what = act(cluster, kind, cluster.get(kind, name))
-            print(f"{kind.qualified_kind}/{name} {what}{DRY_RUN_NOTES[dry_run]}", flush=True)
-        except CliError as error:
-            failures.append(error)
-    raise_failures(failures)
+def _each(session: Session, chosen: Chosen, write: Write, change: Callable[[Object], tuple[Any, str]]) -> None:
+    """Change every Deployment named, and say what was done to each."""
+    with collected() as failures:
+        for ref in _deployments(session, chosen):
+            with failures:
+                body, what = change(session.get(ref))
+                if body:
+                    content_type = JSON_PATCH if isinstance(body, list) else MERGE_PATCH
+                    write.send(session, "PATCH", ref.path(), body, content_type=content_type)
+                write.say(ref.label, what)
 
 
-def _deployments(cluster: Cluster, resources: list[str] | None, selector: str) -> list[tuple[Kind, str]]:
-    """The Deployments meant: `web`, `deployment/web`, `deploy web`, or all with certain labels."""
-    if selector and not resources:
-        resources = ["deployments"]
-    if not resources:
-        raise CliError("required resource not specified")
-    if len(resources) == 1 and "/" not in resources[0] and not selector:
-        found = cluster.kinds.by_name(resources[0])
-        if found is None:
-            return [(cluster.resolve("deployments.apps"), resources[0])]
-    result: list[tuple[Kind, str]] = []
-    for target in targets(cluster, resources):
-        if target.kind.qualified != "deployments.apps":
-            raise CliError(f"no rollouter has been implemented for {target.kind.qualified_kind}")
-        names = target.names or tuple(
-            each["metadata"]["name"] for each in cluster.objects(target.kind, labelSelector=selector)
-        )
-        result += [(target.kind, name) for name in names]
-    if not result:
-        print(f"No resources found in {cluster.namespace} namespace.", file=sys.stderr)
-    return result
-
-
-def _revisions(cluster: Cluster, deployment: Object) -> dict[int, Object]:
+def _revisions(session: Session, deployment: Object) -> dict[int, Object]:
     """The Deployment's ReplicaSets by revision, oldest first."""
-    uid = deployment["metadata"]["uid"]
-    sets = cluster.objects(cluster.resolve("replicasets.apps"), namespace=deployment["metadata"]["namespace"])
-    owned = [
-        each
-        for each in sets
-        if any(ref.get("uid") == uid and ref.get("controller") for ref in each["metadata"].get("ownerReferences") or [])
-    ]
-    numbered = {int(_annotations(each).get(REVISION) or 0): each for each in owned}
+    meta = deployment["metadata"]
+    numbered = {
+        int(_annotations(each).get(REVISION) or 0): each
+        for each in session.objects("replicasets.apps", namespace=meta["namespace"])
+        if any(ref.get("uid") == meta["uid"] for ref in each["metadata"].get("ownerReferences") or [])
+    }
     return {number: numbered[number] for number in sorted(numbered) if number}
 
 
@@ -281,11 +216,6 @@ def _annotations(obj: Object) -> dict[str, str]:
 def GROUP() -> Any:
     """The `rollout` commands."""
     functions: dict[str, Callable[..., None]] = {
-        "status": status,
-        "history": history,
-        "undo": undo,
-        "restart": restart,
-        "pause": pause,
-        "resume": resume,
+        each.__name__: each for each in (status, history, undo, restart, pause, resume)
     }
     return group(functions, name="rollout", help="Follow, list, undo, restart, pause and resume rollouts.")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 import time
-import urllib.error
 import urllib.request
 from collections import Counter
 from pathlib import Path
 
 from cli import manifests, rollout
-from cli.apply import Write, apply_one
-from cli.cluster import Cluster, Object
+from cli.apply import apply_one
+from cli.command import Chosen, Write
 from cli.errors import CliError
+from cli.session import Object, Session
 from cli.tables import Columns
 from cli.waiting import wait_for
+from client import kubeconfig
 
 FILE = "examples/web.yaml"
 READY_SECONDS = 60.0
@@ -23,49 +25,46 @@ ANSWER_SECONDS = 15.0
 REQUESTS = 12
 
 
-def find() -> Path | None:
-    """The sample's file: in the checkout this package runs from, or below the current directory."""
-    for folder in (Path(__file__).resolve().parent.parent, Path.cwd()):
-        if (folder / FILE).is_file():
-            return folder / FILE
-    return None
+def show(config: str, address: str) -> None:
+    """Deploy the sample on the cluster of a kubeconfig file, and ask its Service at a node's address."""
+    path = next((each / FILE for each in (Path(__file__).parents[1], Path.cwd()) if (each / FILE).is_file()), None)
+    if path is None:
+        print(f"{FILE} is not here; the sample is left out\n", file=sys.stderr)
+        return
+    session = Session(kubeconfig.load(config))
+    print(f"Deploying {FILE}", flush=True)
+    _deploy(session, path)
+    service = session.get(session.ref("services", "web"))
+    ports = [each["nodePort"] for each in service["spec"].get("ports") or [] if each.get("nodePort")]
+    if not ports:
+        raise CliError('service "web" has no node port')
+    _round_robin(session, f"http://{address}:{ports[0]}/")
+    print()
 
 
-def deploy(cluster: Cluster, path: Path) -> None:
+def _deploy(session: Session, path: Path) -> None:
     """Apply the sample and wait until all of its pods are Ready."""
-    started = time.monotonic()
-    items = list(manifests.load(cluster, [str(path)]))
-    for item in items:
-        apply_one(cluster, item, Write())
-    for item in items:
-        if item.kind.qualified == "deployments.apps":
-            _wait_ready(cluster, item)
+    started, write = time.monotonic(), Write()
+    refs = list(manifests.load(session, Chosen(filename=[str(path)])))
+    for ref in refs:
+        # `up` says how the sample has to be: what somebody scaled or patched since goes back.
+        apply_one(session, ref, write.params | {"force": "true"})
+        write.say(ref.label, "serverside-applied")
+    for ref in refs:
+        if ref.kind.qualified == "deployments.apps":
+            wait_for(
+                session,
+                ref,
+                lambda obj: obj is not None and rollout.progress(obj)[1],
+                ends=time.monotonic() + READY_SECONDS,
+                message=f"the sample is not Ready after {READY_SECONDS:.0f} s; see: minikctl describe pods -l app=web",
+            )
     print(f"Ready after {time.monotonic() - started:.1f} s", flush=True)
 
 
-def _wait_ready(cluster: Cluster, deployment: manifests.Item) -> None:
-    wait_for(
-        cluster,
-        deployment.kind,
-        deployment.name,
-        lambda obj: obj is not None and rollout.progress(obj)[1],
-        ends=time.monotonic() + READY_SECONDS,
-        message=f"the sample is not Ready after {READY_SECONDS:.0f} s; see: minikctl describe pods -l app=web",
-    )
-
-
-def node_port_url(cluster: Cluster, address: str, name: str = "web") -> str:
-    """Where the sample's Service answers on a node."""
-    service = cluster.get(cluster.resolve("services"), name)
-    ports = [each["nodePort"] for each in service["spec"].get("ports") or [] if each.get("nodePort")]
-    if not ports:
-        raise CliError(f'service "{name}" has no node port')
-    return f"http://{address}:{ports[0]}/"
-
-
-def show_round_robin(cluster: Cluster, url: str) -> None:
+def _round_robin(session: Session, url: str) -> None:
     """Ask the Service some times, each on a new connection, and print who answered how often."""
-    pods = cluster.objects(cluster.resolve("pods"), labelSelector="app=web")
+    pods = session.objects("pods", labelSelector="app=web")
     _wait_for_all(url, wanted=len([each for each in pods if _is_ready(each)]))
     answers = Counter(ask(url) for _ in range(REQUESTS))
     nodes = {each["metadata"]["name"]: each["spec"].get("nodeName", "") for each in pods}
@@ -85,15 +84,13 @@ def _wait_for_all(url: str, *, wanted: int) -> None:
     """Ask until every pod has answered: the node's proxy learns of them a moment after the API server."""
     seen: set[str] = set()
     ends = time.monotonic() + ANSWER_SECONDS
-    while len(seen) < wanted:
+    while len(seen) < wanted and time.monotonic() < ends:
         try:
             seen.add(ask(url))
         except OSError as error:
-            if time.monotonic() > ends:
+            if time.monotonic() > ends - 1:
                 raise CliError(f"no answer from {url}: {getattr(error, 'reason', error)}") from None
             time.sleep(0.05)  # nobody tells a client of a Service when its node is ready to forward
-        if time.monotonic() > ends:
-            return
 
 
 def ask(url: str) -> str:

@@ -18,12 +18,13 @@ class Columns:
     """Lines up rows. Remembers the widths, so that rows printed later (a watch) stand under the earlier ones."""
 
     widths: list[int] = field(default_factory=list)
+    padding: int = PADDING
 
     def render(self, rows: Sequence[Sequence[str]]) -> list[str]:
         """The rows as lines; the last cell of a row is not padded."""
         for row in rows:
             for index, cell in enumerate(row[:-1]):
-                width = max(MIN_WIDTH, len(cell) + PADDING)
+                width = max(MIN_WIDTH, len(cell) + self.padding)
                 if index == len(self.widths):
                     self.widths.append(width)
                 elif width > self.widths[index]:

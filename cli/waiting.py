@@ -1,7 +1,7 @@
 """Waiting for the world to become something: by list and watch with a deadline, never by asking again and again.
 
-    wait_for(cluster, kind, name, holds, ...)    until `holds(object or None)`
-    until_gone(...)                              until an object is deleted
+    wait_for(session, ref, holds, ...)    until `holds(object or None)`
+    until_gone(...)                       until an object is deleted
 Raises errors.CliError when the deadline passes.
 """
 
@@ -11,9 +11,9 @@ import math
 import time
 from collections.abc import Callable
 
-from cli.cluster import Cluster, Object
-from cli.discovery import Kind
-from cli.errors import CliError, StatusError, Unreachable, not_found
+from cli.errors import CliError, StatusError, not_found
+from cli.session import Object, Ref, Session
+from client.errors import Unreachable
 
 SLICE_SECONDS = 30
 """A watch without an end in sight is asked for in pieces of this length, so that a deadline is never missed by more."""
@@ -37,12 +37,10 @@ def deadline(timeout: str) -> float:
 
 
 def wait_for(
-    cluster: Cluster,
-    kind: Kind,
-    name: str,
+    session: Session,
+    ref: Ref,
     holds: Callable[[Object | None], bool],
     *,
-    namespace: str | None = None,
     ends: float = math.inf,
     message: str = "timed out waiting for the condition",
 ) -> Object | None:
@@ -52,34 +50,27 @@ def wait_for(
     """
     while True:
         try:
-            return _follow(cluster, kind, name, holds, namespace=namespace, ends=ends, message=message)
+            return _follow(session, ref, holds, ends=ends, message=message)
         except Unreachable:
-            cluster.patiently()
+            session.patiently()
         except StatusError as error:
             if error.reason not in ("Expired", "Gone"):
                 raise
 
 
 def _follow(
-    cluster: Cluster,
-    kind: Kind,
-    name: str,
-    holds: Callable[[Object | None], bool],
-    *,
-    namespace: str | None,
-    ends: float,
-    message: str,
+    session: Session, ref: Ref, holds: Callable[[Object | None], bool], *, ends: float, message: str
 ) -> Object | None:
-    selector = f"metadata.name={name}"
-    listing = cluster.list_all(kind, namespace=namespace, fieldSelector=selector)
+    selector = f"metadata.name={ref.name}"
+    listing = session.list_all(ref.kind, namespace=ref.namespace, fieldSelector=selector)
     current: Object | None = next(iter(listing.get("items") or []), None)
     if holds(current):
         return current
     version = listing["metadata"]["resourceVersion"]
     while (left := ends - time.monotonic()) > 0:
         span = str(max(1, math.ceil(min(left, SLICE_SECONDS))))
-        events = cluster.watch_once(
-            kind, version=version, namespace=namespace, fieldSelector=selector, timeoutSeconds=span
+        events = session.watch_once(
+            ref.kind, version=version, namespace=ref.namespace, fieldSelector=selector, timeoutSeconds=span
         )
         for type_, obj in events:
             version = obj["metadata"]["resourceVersion"]
@@ -91,18 +82,18 @@ def _follow(
     raise CliError(message)
 
 
-def until_gone(cluster: Cluster, kind: Kind, name: str, *, namespace: str, uid: str, ends: float = math.inf) -> None:
+def until_gone(session: Session, ref: Ref, *, uid: str, ends: float = math.inf) -> None:
     """Wait until this very object is deleted; a new one of the same name counts as gone."""
 
     def gone(obj: Object | None) -> bool:
         return obj is None or (bool(uid) and obj["metadata"].get("uid") != uid)
 
-    message = f"timed out waiting for the condition on {kind.plural}/{name}"
-    wait_for(cluster, kind, name, gone, namespace=namespace, ends=ends, message=message)
+    message = f"timed out waiting for the condition on {ref.kind.plural}/{ref.name}"
+    wait_for(session, ref, gone, ends=ends, message=message)
 
 
-def existing(obj: Object | None, kind: Kind, name: str) -> Object:
+def existing(obj: Object | None, ref: Ref) -> Object:
     """The object, or the server's own NotFound when it has gone while somebody waited for it."""
     if obj is None:
-        raise not_found(kind.qualified, name)
+        raise not_found(ref.kind.qualified, ref.name)
     return obj

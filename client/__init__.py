@@ -1,6 +1,7 @@
 """What client-go is to Kubernetes: the machinery every component is built from, on top of lightkube.
 
     config.py      a kubeconfig becomes a connected client
+    blocking.py    kubeconfig.py    the same without an event loop and its imports, for minikctl
     rest.py        the calls lightkube lacks: deletes with preconditions, watches with bookmarks
     informer.py    list + watch kept as a local cache with handlers and indexes
     workqueue.py   keys to work on: deduplicated, delayed, rate limited

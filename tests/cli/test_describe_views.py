@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from cli.describe import generic_lines
 from cli.describe_node import amount_text, pod_amounts
-from cli.describe_others import endpoints_text, generic_lines, selector_text, title_of
 from cli.describe_pod import pod_lines, probe_text
 from cli.layout import event_age, events, tabulate
 
@@ -56,11 +56,11 @@ def pending(**status: Any) -> dict[str, Any]:
     ],
 )
 def test_a_pending_pod_explains_itself(status: dict[str, Any], line: str) -> None:
-    assert line in pod_lines(pending(**status), [])
+    assert line in pod_lines(pending(**status))
 
 
 def test_a_bare_pod_can_be_described() -> None:
-    text = tabulate(pod_lines(pending(), []))
+    text = tabulate([*pod_lines(pending()), *events([])])
     assert "Node:         <none>\n" in text
     assert text.endswith("Events:           <none>\n")
 
@@ -103,78 +103,42 @@ def test_events_are_in_order_of_time() -> None:
     assert "(x5 over " in event_age(event("New", "", series={"count": 5, "lastObservedTime": "2020-01-01T00:00:01.5Z"}))
 
 
-SLICES = [
-    {
-        "ports": [{"name": "http", "port": 8080}],
-        "endpoints": [
-            {"addresses": ["10.0.0.1"], "conditions": {"ready": True}},
-            {"addresses": ["10.0.0.2"], "conditions": {"ready": False}},
-            {"addresses": ["10.0.0.3"]},
-            {"addresses": ["10.0.0.4"]},
-            {"addresses": ["10.0.0.5"]},
-        ],
-    }
-]
-
-
-@pytest.mark.parametrize(
-    ("slices", "port", "text"),
-    [
-        ([], "http", "<none>"),
-        (SLICES, "http", "10.0.0.1:8080,10.0.0.3:8080,10.0.0.4:8080 + 1 more..."),
-        (SLICES, "other", ""),
-    ],
-)
-def test_endpoints_are_the_ready_ones(slices: list[dict[str, Any]], port: str, text: str) -> None:
-    assert endpoints_text(slices, port) == text
-
-
-@pytest.mark.parametrize(
-    ("selector", "text"),
-    [
-        (None, "<none>"),
-        ({"matchLabels": {"b": "2", "a": "1"}}, "a=1,b=2"),
-        (
-            {
-                "matchExpressions": [
-                    {"key": "t", "operator": "In", "values": ["x", "y"]},
-                    {"key": "u", "operator": "Exists"},
-                    {"key": "v", "operator": "DoesNotExist"},
-                ]
-            },
-            "t in (x,y),u,!v",
-        ),
-    ],
-)
-def test_selectors(selector: Any, text: str) -> None:
-    assert selector_text(selector) == text
-
-
-@pytest.mark.parametrize(
-    ("field", "title"),
-    [
-        ("apiVersion", "API Version"),
-        ("podCIDRs", "Pod CIDRs"),
-        ("uid", "UID"),
-        ("creationTimestamp", "Creation Timestamp"),
-        ("clusterIP", "Cluster IP"),
-        ("node-1.example", "node-1.example"),
-    ],
-)
-def test_titles_of_unknown_fields(field: str, title: str) -> None:
-    assert title_of(field) == title
-
-
 def test_any_kind_can_be_described() -> None:
     obj = {
         "apiVersion": "example.com/v1",
         "kind": "Thing",
-        "metadata": {"name": "t", "uid": "u"},
+        "metadata": {"name": "t", "uid": "u", "managedFields": [{}]},
         "spec": {"on": True, "list": ["a", {"b": None}], "empty": {}},
+        "size": 3,
+        "status": {"conditions": [{"type": "Ready", "status": "False", "reason": "Why", "message": "because"}]},
     }
-    text = tabulate(generic_lines(obj, happened=[]))
-    assert "API Version:  example.com/v1\n" in text
-    assert "Spec:\n  Empty:\n  List:\n    a\n    B:   <nil>\n  On:    true\n" in text
+    assert tabulate(generic_lines(obj)) == (
+        "Name:               t\n"
+        "Labels:             <none>\n"
+        "Annotations:        <none>\n"
+        "CreationTimestamp:  <unset>\n"
+        "API Version:        example.com/v1\n"
+        "Kind:               Thing\n"
+        "Metadata:\n"
+        "  uid: u\n"
+        "Spec:\n"
+        "  empty: {}\n"
+        "  list:\n"
+        "  - a\n"
+        "  - b: null\n"
+        '  "on": true\n'
+        "Size:  3\n"
+        "Conditions:\n"
+        "  Type   Status  Reason  Message\n"
+        "  ----   ------  ------  -------\n"
+        "  Ready  False   Why     because\n"
+    )
+
+
+def test_a_secret_stays_one() -> None:
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"password": "aHVudGVyMg=="}}
+    text = tabulate(generic_lines(secret))
+    assert "password: 7 bytes" in text and "aHVudGVyMg" not in text
 
 
 def test_a_pod_asks_for_the_sum_of_its_containers() -> None:

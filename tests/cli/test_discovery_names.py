@@ -6,33 +6,27 @@ from typing import Any
 import pytest
 
 from cli import discovery
-from cli.discovery import Kinds, from_resource_list
+from cli.discovery import Kinds, read
 
-CORE = {
-    "resources": [
-        {
-            "name": "pods",
-            "singularName": "pod",
-            "kind": "Pod",
-            "namespaced": True,
-            "shortNames": ["po"],
-            "categories": ["all"],
-        },
-        {"name": "pods/log", "kind": "Pod", "namespaced": True},
-        {"name": "events", "singularName": "event", "kind": "Event", "namespaced": True, "shortNames": ["ev"]},
-        {"name": "nodes", "singularName": "", "kind": "Node", "namespaced": False},
+
+def resource(plural: str, kind: str, *short: str, scope: str = "Namespaced", **more: Any) -> dict[str, Any]:
+    names = {"resource": plural, "singularResource": kind.lower(), "shortNames": list(short)}
+    return {**names, "responseKind": {"kind": kind}, "scope": scope, **more}
+
+
+def group(name: str, *resources: dict[str, Any]) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "versions": [{"version": "v1", "resources": list(resources)}]}
+
+
+PODS = resource("pods", "Pod", "po", categories=["all"], subresources=[{"subresource": "log"}])
+CORE = {"items": [group("", PODS, resource("events", "Event", "ev"), resource("nodes", "Node", scope="Cluster"))]}
+OTHERS = {
+    "items": [
+        group("apps", resource("deployments", "Deployment")),
+        group("events.k8s.io", resource("events", "Event")),
     ]
 }
-APPS = {"resources": [{"name": "deployments", "singularName": "deployment", "kind": "Deployment", "namespaced": True}]}
-EVENTS = {"resources": [{"name": "events", "singularName": "event", "kind": "Event", "namespaced": True}]}
-
-KINDS = Kinds(
-    [
-        *from_resource_list("", "v1", CORE),
-        *from_resource_list("apps", "v1", APPS),
-        *from_resource_list("events.k8s.io", "v1", EVENTS),
-    ]
-)
+KINDS = Kinds([*read(CORE), *read(OTHERS)])
 
 
 @pytest.mark.parametrize(
@@ -73,17 +67,17 @@ def test_paths() -> None:
 def test_the_cache_is_read_until_somebody_wants_it_fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     asked: list[str] = []
-    answers: dict[str, Any] = {"/api": {"versions": ["v1"]}, "/api/v1": CORE, "/apis": {"groups": []}}
+    answers: dict[str, Any] = {"/api": CORE, "/apis": OTHERS}
 
     def fetch(path: str) -> Any:
         asked.append(path)
         return answers[path]
 
     first = discovery.load("host:1", fetch)
-    assert asked == ["/api", "/api/v1", "/apis"]
+    assert asked == ["/api", "/apis"]
     assert discovery.load("host:1", fetch).rows == first.rows
-    assert len(asked) == 3
-    answers["/api/v1"] = {"resources": []}
+    assert len(asked) == 2
+    answers["/api"] = answers["/apis"] = {}
     assert discovery.load("host:1", fetch, fresh=True).rows == []
 
 
@@ -92,5 +86,5 @@ def test_a_damaged_cache_is_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyP
     file = tmp_path / "minik/discovery/host_1.json"
     file.parent.mkdir(parents=True)
     file.write_text('[{"group":')
-    answers: dict[str, Any] = {"/api": {"versions": []}, "/apis": {"groups": []}}
+    answers: dict[str, Any] = {"/api": {}, "/apis": {}}
     assert discovery.load("host:1", answers.__getitem__).rows == []

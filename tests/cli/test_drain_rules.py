@@ -2,10 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
-from cli.drain import choose, parse_taints, tainted
-from cli.errors import CliError
+from cli.drain import choose
 
 
 def pod(
@@ -46,39 +43,3 @@ def test_nothing_is_allowed() -> None:
         "cannot delete Pods with local storage (use --delete-emptydir-data to override): default/data",
         "cannot delete Pods that declare no controller (use --force to override): default/alone",
     ]
-
-
-def test_taints_are_read() -> None:
-    assert parse_taints(["a=b:NoSchedule", "c:NoExecute", "d-", "e:NoSchedule-", "f=g:NoExecute-"]) == (
-        [{"key": "a", "value": "b", "effect": "NoSchedule"}, {"key": "c", "effect": "NoExecute"}],
-        [("d", ""), ("e", "NoSchedule"), ("f", "NoExecute")],
-    )
-
-
-@pytest.mark.parametrize("text", ["a=b", "a", "a:Sometimes", ":NoSchedule", "a:Sometimes-"])
-def test_a_taint_that_makes_no_sense(text: str) -> None:
-    with pytest.raises(CliError):
-        parse_taints([text])
-
-
-A = {"key": "a", "value": "1", "effect": "NoSchedule"}
-B = {"key": "a", "effect": "NoExecute"}
-
-
-@pytest.mark.parametrize(
-    ("added", "removed", "overwrite", "expected"),
-    [
-        ([], [("a", "")], False, []),
-        ([], [("a", "NoExecute")], False, [A]),
-        ([{**A, "value": "2"}], [], True, [B, {**A, "value": "2"}]),
-        ([{**A, "key": "c"}], [], False, [A, B, {**A, "key": "c"}]),
-        ([{**A, "value": "2"}], [], False, "already has a taint"),
-        ([], [("z", "")], False, 'taint "z" not found'),
-    ],
-)
-def test_taints_of_a_node(added: Any, removed: Any, overwrite: bool, expected: Any) -> None:
-    if isinstance(expected, str):
-        with pytest.raises(CliError, match=expected):
-            tainted([A, B], added, removed, overwrite=overwrite, node="n")
-    else:
-        assert tainted([A, B], added, removed, overwrite=overwrite, node="n") == expected

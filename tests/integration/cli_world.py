@@ -56,6 +56,10 @@ class Shell:
         assert done.returncode == 0, f"{args}: {done.stdout}{done.stderr}"
         return done.stdout
 
+    def make_namespace(self) -> None:
+        manifest = f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {self.namespace}}}"
+        self.ok("apply", *(["--server-side"] if self.program != MINIKCTL else []), "-f", "-", stdin=manifest)
+
     def comparable(self, text: str) -> str:
         text = AGE.sub("<age> ", text.replace(self.namespace, "{ns}").replace("minikctl", "kubectl"))
         return "\n".join(line.rstrip() for line in text.splitlines())

@@ -1,14 +1,14 @@
-"""Which API server to talk to, and as whom: kubeconfig files.
+"""Which API server to talk to, and as whom: one context of the kubeconfig files, resolved.
 
 Kubernetes: https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/
-The files are --kubeconfig, else every file of $KUBECONFIG merged (first one to say something wins), else
-~/.kube/config. `load` raises CliError with one line that says what to do.
+The files are an explicit one, else every file of $KUBECONFIG merged (the first to say something wins), else
+~/.kube/config. `load` raises errors.ConfigError with one line that says what to do. bootstrap/kubeconfig.py writes.
+This reader is for `blocking.py`; importing lightkube's takes longer than a whole command.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import os
 import subprocess
@@ -18,19 +18,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from cli.errors import CliError
+from client.errors import ConfigError
 
 DEFAULT_FILE = "~/.kube/config"
 EXEC_PLUGIN_SECONDS = 60
 """How long a credential plugin (`users[].user.exec`) may take."""
 
+FILES = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
+"""Fields that name a file, relative to the kubeconfig that has them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """One context of a kubeconfig, resolved: addresses, credentials in PEM, and the default namespace."""
+    """One context: address, credentials in PEM, and the default namespace."""
 
     context: str
-    cluster: str
     server: str
     namespace: str = "default"
     ca: bytes | None = None
@@ -39,7 +41,6 @@ class Access:
     certificate: bytes | None = None
     key: bytes | None = None
     token: str | None = None
-    basic: str | None = None
 
     @property
     def host(self) -> str:
@@ -47,54 +48,46 @@ class Access:
         return urlsplit(self.server).netloc
 
 
-def files(explicit: str | None) -> list[Path]:
-    """The kubeconfig files to read, in order of precedence."""
-    if explicit:
-        return [Path(explicit).expanduser()]
-    listed = [Path(each).expanduser() for each in os.environ.get("KUBECONFIG", "").split(os.pathsep) if each]
-    return listed or [Path(DEFAULT_FILE).expanduser()]
-
-
-def read(explicit: str | None = None) -> dict[str, Any]:
-    """The merged kubeconfig. Relative file names in it are made absolute. Raises CliError."""
-    paths = files(explicit)
-    merged: dict[str, Any] = {"clusters": {}, "users": {}, "contexts": {}, "current-context": ""}
-    found = False
-    for path in paths:
-        if not path.exists():
-            if explicit:
-                raise CliError(f"stat {path}: no such file or directory")
-            continue
-        found = True
-        _merge(merged, _read_file(path), path)
-    if not found:
-        named = ", ".join(str(path) for path in paths)
-        raise CliError(f"no kubeconfig: {named} does not exist; run `minikctl up`, or set $KUBECONFIG or --kubeconfig")
-    return merged
-
-
 def load(explicit: str | None = None, *, context: str | None = None) -> Access:
-    """The access the current context (or `context`) describes. Raises CliError."""
+    """The access the current context (or `context`) describes. Raises ConfigError."""
     return resolve(read(explicit), context=context)
 
 
+def read(explicit: str | None = None) -> dict[str, Any]:
+    """The merged kubeconfig, entries by name, file names in it absolute. Raises ConfigError."""
+    listed = [explicit] if explicit else [each for each in os.environ.get("KUBECONFIG", "").split(os.pathsep) if each]
+    paths = [Path(each).expanduser() for each in listed or [DEFAULT_FILE]]
+    merged: dict[str, Any] = {"clusters": {}, "users": {}, "contexts": {}, "current-context": ""}
+    found = [path for path in paths if path.exists()]
+    if explicit and not found:
+        raise ConfigError(f"stat {explicit}: no such file or directory")
+    if not found:
+        named = ", ".join(str(path) for path in paths)
+        raise ConfigError(
+            f"no kubeconfig: {named} does not exist; run `minikctl up`, or set $KUBECONFIG or --kubeconfig"
+        )
+    for path in found:
+        _merge(merged, _read_file(path), path)
+    return merged
+
+
 def resolve(config: Mapping[str, Any], *, context: str | None = None) -> Access:
-    """Follow context -> cluster and user. Raises CliError for what is named but not there."""
+    """Follow context -> cluster and user. Raises ConfigError for what is named but not there."""
     name = context or config["current-context"]
     if not name:
-        raise CliError("current-context is not set: name one with --context, or set it in the kubeconfig")
+        raise ConfigError("current-context is not set: name one with --context, or set it in the kubeconfig")
     if name not in config["contexts"]:
-        raise CliError(f'context "{name}" does not exist')
+        raise ConfigError(f'context "{name}" does not exist')
     chosen = config["contexts"][name]
     cluster = config["clusters"].get(chosen.get("cluster"))
     if not cluster or not cluster.get("server"):
-        raise CliError(f'cluster "{chosen.get("cluster")}" of context "{name}" does not exist or has no server')
+        raise ConfigError(f'cluster "{chosen.get("cluster")}" of context "{name}" does not exist or has no server')
     user = config["users"].get(chosen.get("user")) or {}
     if "exec" in user:
         user = {**user, **_run_plugin(user["exec"])}
+    token_file = user.get("tokenFile")
     return Access(
         context=name,
-        cluster=chosen["cluster"],
         server=str(cluster["server"]).rstrip("/"),
         namespace=chosen.get("namespace") or "default",
         ca=_pem(cluster, "certificate-authority"),
@@ -102,8 +95,7 @@ def resolve(config: Mapping[str, Any], *, context: str | None = None) -> Access:
         server_name=cluster.get("tls-server-name"),
         certificate=_pem(user, "client-certificate"),
         key=_pem(user, "client-key"),
-        token=_token(user),
-        basic=f"{user['username']}:{user.get('password', '')}" if "username" in user else None,
+        token=user.get("token") or (_bytes(token_file, "tokenFile").decode().strip() if token_file else None),
     )
 
 
@@ -111,17 +103,17 @@ def _read_file(path: Path) -> Mapping[str, Any]:
     import yaml
 
     try:
-        content = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        content = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
     except OSError as error:
-        raise CliError(f"cannot read the kubeconfig {path}: {error.strerror}") from None
+        raise ConfigError(f"cannot read the kubeconfig {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         where = getattr(error, "problem_mark", None)
         line = f" line {where.line + 1}" if where else ""
-        raise CliError(f'error loading config file "{path}":{line} {getattr(error, "problem", "not YAML")}') from None
-    if content is None:
-        return {}
+        raise ConfigError(
+            f'error loading config file "{path}":{line} {getattr(error, "problem", "not YAML")}'
+        ) from None
     if not isinstance(content, dict):
-        raise CliError(f'error loading config file "{path}": it holds no kubeconfig')
+        raise ConfigError(f'error loading config file "{path}": it holds no kubeconfig')
     return content
 
 
@@ -130,12 +122,10 @@ def _merge(merged: dict[str, Any], content: Mapping[str, Any], path: Path) -> No
     for plural, singular in (("clusters", "cluster"), ("users", "user"), ("contexts", "context")):
         entries = content.get(plural) or []
         if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
-            raise CliError(f'error loading config file "{path}": {plural} is not a list of named entries')
+            raise ConfigError(f'error loading config file "{path}": {plural} is not a list of named entries')
         for entry in entries:
             inner = dict(entry.get(singular) or {})
-            for field in ("certificate-authority", "client-certificate", "client-key", "tokenFile"):
-                if inner.get(field):
-                    inner[field] = str(path.parent / inner[field])
+            inner |= {field: str(path.parent / inner[field]) for field in FILES if inner.get(field)}
             merged[plural].setdefault(entry.get("name"), inner)
 
 
@@ -144,38 +134,29 @@ def _pem(section: Mapping[str, Any], field: str) -> bytes | None:
     if data := section.get(f"{field}-data"):
         try:
             return base64.b64decode(data, validate=True)
-        except (binascii.Error, ValueError):
-            raise CliError(f"{field}-data in the kubeconfig is not base64") from None
-    if name := section.get(field):
-        try:
-            return Path(name).read_bytes()
-        except OSError as error:
-            raise CliError(f"unable to read {field} {name}: {error.strerror}") from None
-    return None
+        except ValueError:
+            raise ConfigError(f"{field}-data in the kubeconfig is not base64") from None
+    return _bytes(section[field], field) if section.get(field) else None
 
 
-def _token(user: Mapping[str, Any]) -> str | None:
-    if user.get("token"):
-        return str(user["token"])
-    if name := user.get("tokenFile"):
-        try:
-            return Path(name).read_text().strip()
-        except OSError as error:
-            raise CliError(f"unable to read tokenFile {name}: {error.strerror}") from None
-    return None
+def _bytes(name: str, field: str) -> bytes:
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"unable to read {field} {name}: {error.strerror}") from None
 
 
 def _run_plugin(plugin: Mapping[str, Any]) -> dict[str, Any]:
     """Credentials from a client-go credential plugin, in the shape of a kubeconfig user."""
     command = [str(plugin["command"]), *(plugin.get("args") or [])]
-    extra = {each["name"]: each["value"] for each in plugin.get("env") or []}
     info = {"apiVersion": plugin.get("apiVersion"), "kind": "ExecCredential", "spec": {"interactive": False}}
-    env = {**os.environ, **extra, "KUBERNETES_EXEC_INFO": json.dumps(info)}
+    env = os.environ | {each["name"]: each["value"] for each in plugin.get("env") or []}
+    env["KUBERNETES_EXEC_INFO"] = json.dumps(info)
     try:
         done = subprocess.run(command, env=env, stdout=subprocess.PIPE, timeout=EXEC_PLUGIN_SECONDS, check=True)
         status = json.loads(done.stdout)["status"]
     except (OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
-        raise CliError(f"getting credentials: exec: {command[0]}: {error}") from None
+        raise ConfigError(f"getting credentials: exec: {command[0]}: {error}") from None
     found = {"token": status.get("token")}
     for theirs, ours in (("clientCertificateData", "client-certificate"), ("clientKeyData", "client-key")):
         if status.get(theirs):

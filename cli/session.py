@@ -1,6 +1,9 @@
 """The conversation with one API server, in Kubernetes' terms: kinds, objects, lists, watches.
 
-`Cluster` turns failure Statuses into errors.StatusError and prints the server's warnings. Objects are plain dicts.
+    connect()      the session the command line and the kubeconfig name, one per run
+    Session        calls; failure Statuses become errors.StatusError, the server's warnings are printed
+    Ref            one object: kind, name, namespace
+Objects are plain dicts. `client/blocking.py` carries the bytes.
 """
 
 from __future__ import annotations
@@ -10,22 +13,25 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from http.client import HTTPException, HTTPResponse
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from cli import discovery
 from cli.discovery import Kind, Kinds
-from cli.errors import CliError, StatusError, Unreachable
-from cli.kubeconfig import Access
-from cli.transport import Answer, Transport
+from cli.errors import CliError, StatusError
+from client import kubeconfig
+from client.blocking import Answer, Transport
+from client.errors import Unreachable
+from client.kubeconfig import Access
 
 Object = dict[str, Any]
 
 JSON = "application/json"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 MERGE_PATCH = "application/merge-patch+json"
-STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
 PAGE = "500"
 """Objects per answer of a long list, as kubectl asks for."""
 
@@ -35,10 +41,49 @@ RECONNECT_SECONDS = 1.0
 PATIENCE_SECONDS = 30.0
 """How long a command that follows something puts up with a server that is away."""
 
+GIVEN: dict[str, str | None] = {}
+"""--kubeconfig, --context, --namespace, --server and --token, as far as the command line has them."""
+
 _WARNING = re.compile(r'\d{3} \S+ "((?:[^"\\]|\\.)*)"')
 
 
-class Cluster:
+@lru_cache(maxsize=1)
+def connect() -> Session:
+    """The API server to talk to. Raises ConfigError when no kubeconfig says which."""
+    return Session(chosen_access(), namespace=GIVEN.get("namespace"))
+
+
+def chosen_access() -> Access:
+    """The kubeconfig's context as the command line has it. Raises ConfigError."""
+    access = kubeconfig.load(GIVEN.get("kubeconfig"), context=GIVEN.get("context"))
+    if server := GIVEN.get("server"):
+        access = replace(access, server=server.rstrip("/"))
+    if token := GIVEN.get("token"):
+        access = replace(access, token=token, certificate=None, key=None)
+    return access
+
+
+@dataclass(frozen=True)
+class Ref:
+    """One object. `source` and `obj` are the file it was named by and what stands there, or what a list brought."""
+
+    kind: Kind
+    name: str
+    namespace: str = ""
+    source: str = ""
+    obj: Object | None = None
+
+    @property
+    def label(self) -> str:
+        """`deployment.apps/web`, as output names it."""
+        return f"{self.kind.qualified_kind}/{self.name}"
+
+    def path(self, subresource: str = "") -> str:
+        path = self.kind.path(self.namespace, _segment(self.name))
+        return f"{path}/{subresource}" if subresource else path
+
+
+class Session:
     """An API server and the namespace commands act in."""
 
     def __init__(self, access: Access, *, namespace: str | None = None) -> None:
@@ -53,34 +98,39 @@ class Cluster:
     @property
     def kinds(self) -> Kinds:
         if self._kinds is None:
-            self._kinds = discovery.load(self.access.host, self.fetch)
+            self._kinds = discovery.load(self.access.host, self._discover)
         return self._kinds
+
+    def _discover(self, path: str) -> Object:
+        found: Object = self.call("GET", path, accept=discovery.ACCEPT)
+        return found
 
     def resolve(self, name: str) -> Kind:
         """The kind a user named. Raises CliError for one the server does not have."""
-        kind = self._find(lambda kinds: kinds.by_name(name))
+        kind = self._find_kind(lambda kinds: kinds.by_name(name))
         if kind is None:
             raise CliError(f'the server doesn\'t have a resource type "{name}"')
         return kind
 
     def kind_of(self, obj: Mapping[str, Any]) -> Kind | None:
         """The kind an object says it is, if the server has it."""
-        return self._find(lambda kinds: kinds.by_kind(str(obj.get("apiVersion")), str(obj.get("kind"))))
+        return self._find_kind(lambda kinds: kinds.by_kind(str(obj.get("apiVersion")), str(obj.get("kind"))))
 
-    def _find(self, look: Callable[[Kinds], Kind | None]) -> Kind | None:
+    def _find_kind(self, look: Callable[[Kinds], Kind | None]) -> Kind | None:
         """Look in the cached kinds, and once more in fresh ones."""
         found = look(self.kinds)
         if found is None and not self._fresh:
             self._fresh = True
-            self._kinds = discovery.load(self.access.host, self.fetch, fresh=True)
+            self._kinds = discovery.load(self.access.host, self._discover, fresh=True)
             found = look(self._kinds)
         return found
 
-    # Requests
+    def ref(self, kind: str | Kind, name: str, namespace: str | None = None) -> Ref:
+        """An object by kind and name, in the namespace commands act in if none is given."""
+        kind = self.resolve(kind) if isinstance(kind, str) else kind
+        return Ref(kind, name, (self.namespace if namespace is None else namespace) if kind.namespaced else "")
 
-    def fetch(self, path: str, **params: str) -> Object:
-        found: Object = self.call("GET", path, params=params)
-        return found
+    # Objects
 
     def call(
         self,
@@ -104,26 +154,27 @@ class Cluster:
         except ValueError:
             raise CliError(f"the server's answer to {method} {path} is not JSON") from None
 
-    def get(self, kind: Kind, name: str, *, namespace: str | None = None, subresource: str = "") -> Object:
-        return self.fetch(self.path(kind, name, namespace=namespace, subresource=subresource))
+    def get(self, ref: Ref, subresource: str = "") -> Object:
+        found: Object = self.call("GET", ref.path(subresource))
+        return found
 
-    def find(self, kind: Kind, name: str, *, namespace: str | None = None) -> Object | None:
+    def find(self, ref: Ref) -> Object | None:
         """Like get, but None for an object that is not there."""
         try:
-            return self.get(kind, name, namespace=namespace)
+            return self.get(ref)
         except StatusError as error:
             if error.reason == "NotFound":
                 return None
             raise
 
     def list_all(self, kind: Kind, *, namespace: str | None = None, accept: str = JSON, **params: str) -> Object:
-        """The whole list, page by page. `namespace` None is this cluster's default one, "" all of them.
+        """The whole list, page by page. `namespace` None is this session's own, "" all of them.
 
         With `accept` TABLE, the answer is a Table and its rows are what is put together.
         """
         path = kind.path(self.namespace if namespace is None else namespace)
         query = {"limit": PAGE, **{key: value for key, value in params.items() if value}}
-        whole = self.call("GET", path, params=query, accept=accept)
+        whole: Object = self.call("GET", path, params=query, accept=accept)
         page = whole
         while token := (page.get("metadata") or {}).get("continue"):
             page = self.call("GET", path, params={**query, "continue": token}, accept=accept)
@@ -131,16 +182,15 @@ class Cluster:
                 if field in whole:
                     whole[field] += page.get(field) or []
             whole["metadata"]["resourceVersion"] = page["metadata"].get("resourceVersion")
-        return whole  # type: ignore[no-any-return]
+        return whole
 
-    def objects(self, kind: Kind, *, namespace: str | None = None, **params: str) -> list[Object]:
+    def objects(self, kind: str | Kind, *, namespace: str | None = None, **params: str) -> list[Object]:
         """The items of a list, each with its apiVersion and kind, which lists leave out."""
+        kind = self.resolve(kind) if isinstance(kind, str) else kind
         items = self.list_all(kind, namespace=namespace, **params).get("items") or []
         return [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in items]
 
-    def path(self, kind: Kind, name: str, *, namespace: str | None = None, subresource: str = "") -> str:
-        path = kind.path(namespace or self.namespace, _segment(name))
-        return f"{path}/{subresource}" if subresource else path
+    # Watches and streams
 
     def watch(
         self, kind: Kind, *, version: str, namespace: str | None = None, accept: str = JSON, **params: str
@@ -154,7 +204,7 @@ class Cluster:
             started = time.monotonic()
             self.patiently()
             for type_, obj in self.watch_once(kind, version=version, namespace=namespace, accept=accept, **params):
-                version = version_of(obj) or version
+                version = _version_of(obj) or version
                 if type_ != "BOOKMARK":
                     yield type_, obj
             if time.monotonic() - started < RECONNECT_SECONDS:
@@ -190,15 +240,10 @@ class Cluster:
         with self._transport.stream(path, params=params, headers={"Accept": accept}) as response:
             if response.status >= 400:
                 raise StatusError(as_status(response.status, response.read()))
-            yield from _read_lines(response)
-
-    def text(self, path: str) -> tuple[int, str]:
-        """Status code and body of a plain text answer such as /readyz."""
-        answer = self._transport.request("GET", path)
-        return answer.status, answer.body.decode(errors="replace")
+            yield from response
 
 
-def version_of(obj: Mapping[str, Any]) -> str:
+def _version_of(obj: Mapping[str, Any]) -> str:
     """The resourceVersion an event brings, also when it comes as a Table of one row."""
     found = (obj.get("metadata") or {}).get("resourceVersion")
     if obj.get("kind") == "Table" and obj.get("rows"):
@@ -235,11 +280,3 @@ def _segment(name: str) -> str:
     if "/" in name or "%" in name or name in (".", ".."):
         raise CliError(f"invalid resource name \"{name}\": [may not contain '/' or '%', may not be '.' or '..']")
     return quote(name)
-
-
-def _read_lines(response: HTTPResponse) -> Iterator[bytes]:
-    try:
-        while line := response.readline():
-            yield line
-    except (OSError, HTTPException):
-        return

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cli import kubeconfig
-from cli.errors import CliError
+from client import kubeconfig
+from client.errors import ConfigError
 
 
 def config(name: str, *, namespace: str = "", user: str = "token: secret", current: bool = True) -> str:
@@ -91,11 +91,11 @@ def test_a_credential_plugin(home: Path) -> None:
 def test_what_is_wrong_is_said_in_one_line(home: Path, text: str | None, context: str | None, message: str) -> None:
     if text is not None:
         write(home / ".kube/config", text)
-    with pytest.raises(CliError, match=message) as caught:
+    with pytest.raises(ConfigError, match=message) as caught:
         kubeconfig.load(context=context)
     assert "\n" not in str(caught.value)
 
 
 def test_a_named_file_must_be_there() -> None:
-    with pytest.raises(CliError, match="stat /nowhere: no such file or directory"):
+    with pytest.raises(ConfigError, match="stat /nowhere: no such file or directory"):
         kubeconfig.load("/nowhere")

@@ -1,13 +1,13 @@
-"""HTTP to one API server: a kept-alive connection for requests, a connection of its own for each stream.
+"""HTTP without an event loop, for programs that ask a few things and end: `minikctl` and what the lab does on its own.
 
-On the standard library's http.client and not on httpx2, which every other client here uses, because importing the
-latter alone takes as long as the whole of `minikctl get pods`. Raises errors.Unreachable in kubectl's words when no
-answer comes; what the answer says is the caller's business.
+A kept-alive connection for requests, a connection of its own for each stream. On the standard library's http.client
+and not on httpx2, which the components use: importing httpx2 and lightkube takes 0.19 s, the whole of
+`minikctl get pods` less. Raises errors.Unreachable in kubectl's words when no answer comes; what the answer says is the
+caller's business.
 """
 
 from __future__ import annotations
 
-import base64
 import http.client
 import os
 import socket
@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
-from cli.errors import CliError, Unreachable
-from cli.kubeconfig import Access
+from client.errors import ConfigError, Unreachable
+from client.kubeconfig import Access
 
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 60.0
@@ -37,6 +37,23 @@ class Answer:
     body: bytes
 
 
+class Stream:
+    """An answer in the making: iterate over its lines. One that breaks just ends."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self._response = response
+        self.status = response.status
+
+    def read(self) -> bytes:
+        return self._response.read()
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from iter(self._response.readline, b"")
+        except (OSError, http.client.HTTPException):
+            return
+
+
 class _Closed(Unreachable):
     """The server hung up before it answered."""
 
@@ -48,7 +65,7 @@ class Transport:
         self._access = access
         self._url = urlsplit(access.server)
         if self._url.scheme not in ("http", "https") or not self._url.hostname:
-            raise CliError(f"the kubeconfig's server {access.server!r} is not a URL")
+            raise ConfigError(f"the kubeconfig's server {access.server!r} is not a URL")
         self._tls = _tls_context(access) if self._url.scheme == "https" else None
         self._connection: http.client.HTTPConnection | None = None
         self._used = 0.0
@@ -76,14 +93,14 @@ class Transport:
     @contextmanager
     def stream(
         self, path: str, *, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
-    ) -> Iterator[http.client.HTTPResponse]:
-        """A GET whose answer is read piece by piece, for as long as it lasts."""
+    ) -> Iterator[Stream]:
+        """A GET whose answer is read line by line, for as long as it lasts."""
         connection = self._open()
         try:
             response = self._send(connection, "GET", path, params, None, headers)
             if connection.sock:
                 connection.sock.settimeout(None)
-            yield response
+            yield Stream(response)
         finally:
             connection.close()
 
@@ -149,8 +166,6 @@ class Transport:
         headers = {"User-Agent": "minikctl"}
         if self._access.token:
             headers["Authorization"] = f"Bearer {self._access.token}"
-        elif self._access.basic:
-            headers["Authorization"] = "Basic " + base64.b64encode(self._access.basic.encode()).decode()
         return headers
 
     def _unreachable(self, error: Exception) -> Unreachable:
@@ -195,7 +210,7 @@ def _tls_context(access: Access) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cadata=access.ca.decode() if access.ca else None)
     except (ssl.SSLError, UnicodeDecodeError, ValueError):
-        raise CliError("certificate-authority in the kubeconfig is not a PEM certificate") from None
+        raise ConfigError("certificate-authority in the kubeconfig is not a PEM certificate") from None
     if not access.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -212,6 +227,6 @@ def _load_client_certificate(context: ssl.SSLContext, pem: bytes) -> None:
             file.write(pem)
         context.load_cert_chain(name)
     except ssl.SSLError:
-        raise CliError("client-certificate and client-key in the kubeconfig are not a PEM pair") from None
+        raise ConfigError("client-certificate and client-key in the kubeconfig are not a PEM pair") from None
     finally:
         os.unlink(name)

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from cli import printers
+from cli import output as forms
 from cli.errors import CliError
 
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "managedFields": []}, "spec": {"nodeName": "n1"}}
@@ -27,22 +25,28 @@ WEB = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"
     ],
 )
 def test_several_objects(output: str, text: str) -> None:
-    assert printers.render(printers.parse(output), [POD, WEB], as_list=True) == text
+    assert forms.render(forms.parse(output), [POD, WEB], as_list=True) == text
 
 
 def test_one_object_is_printed_as_itself() -> None:
-    text = printers.render(printers.parse("json"), [WEB], as_list=False)
+    text = forms.render(forms.parse("json"), [WEB], as_list=False)
     assert text == (
         '{\n    "apiVersion": "apps/v1",\n    "kind": "Deployment",\n'
         '    "metadata": {\n        "name": "web"\n    }\n}\n'
     )
 
 
-def test_formats_can_come_from_files(tmp_path: Path) -> None:
-    file = tmp_path / "columns"
-    file.write_text("NAME          NODE\n.metadata.name .spec.nodeName\n")
-    form = printers.parse(f"custom-columns-file={file}")
-    assert printers.render(form, [POD], as_list=False) == "NAME   NODE\na      n1\n"
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [(".n", ["c", "b", "a"]), (".metadata.name", ["a", "b", "c"]), (".q", ["a", "c", "b"])],
+)
+def test_sorting_by_a_field(path: str, names: list[str]) -> None:
+    objects = [
+        {"metadata": {"name": "a"}, "n": 10},
+        {"metadata": {"name": "b"}, "n": 9, "q": "1Gi"},
+        {"metadata": {"name": "c"}, "q": "200Mi"},
+    ]
+    assert [each["metadata"]["name"] for each in forms.ordered(objects, path)] == names
 
 
 @pytest.mark.parametrize(
@@ -50,14 +54,13 @@ def test_formats_can_come_from_files(tmp_path: Path) -> None:
     [
         ("xml", 'unable to match a printer suitable for the output format "xml"'),
         ("jsonpath", "template"),
-        ("jsonpath-file=/nowhere", "/nowhere"),
     ],
 )
 def test_a_form_there_is_not(output: str, message: str) -> None:
     with pytest.raises(CliError, match=message):
-        printers.parse(output)
+        forms.parse(output)
 
 
 def test_columns_without_a_path() -> None:
     with pytest.raises(CliError, match="unexpected custom-columns spec: NAME"):
-        printers.render(printers.parse("custom-columns=NAME"), [POD], as_list=False)
+        forms.render(forms.parse("custom-columns=NAME"), [POD], as_list=False)
