@@ -8,7 +8,7 @@ from typing import Any
 
 from api import quantity
 from cli.ages import age, rfc1123
-from cli.layout import annotation_lines, labels, taints
+from cli.layout import annotation_lines, labels, lower, maybe, stacked
 
 Object = Mapping[str, Any]
 Amounts = dict[str, Decimal]
@@ -27,40 +27,51 @@ SYSTEM = (
     ("Kubelet Version", "kubeletVersion"),
     ("Kube-Proxy Version", "kubeProxyVersion"),
 )
+PODS_TITLES = """\
+  Namespace\tName\t\tCPU Requests\tCPU Limits\tMemory Requests\tMemory Limits\tAge
+  ---------\t----\t\t------------\t----------\t---------------\t-------------\t---"""
+ALLOCATED_TITLES = """\
+Allocated resources:
+  (Total limits may be over 100 percent, i.e., overcommitted.)
+  Resource\tRequests\tLimits
+  --------\t--------\t------"""
 
 
 def node_lines(node: Object, *, lease: Object | None, pods: Sequence[Object]) -> list[str]:
     """`pods` are those on the node."""
     meta, spec, status = node["metadata"], node.get("spec") or {}, node.get("status") or {}
     running = [each for each in pods if (each.get("status") or {}).get("phase") not in ("Succeeded", "Failed")]
-    allocatable = status.get("allocatable") or status.get("capacity") or {}
+    roles = sorted(key.removeprefix(ROLE_PREFIX) for key in meta.get("labels") or {} if key.startswith(ROLE_PREFIX))
     return [
         f"Name:\t{meta['name']}",
-        f"Roles:\t{roles(meta.get('labels'))}",
+        f"Roles:\t{','.join(roles) or '<none>'}",
         *labels("Labels", meta.get("labels")),
         *annotation_lines("Annotations", meta.get("annotations")),
         f"CreationTimestamp:\t{rfc1123(meta.get('creationTimestamp'))}",
-        *taints(spec.get("taints")),
-        f"Unschedulable:\t{str(bool(spec.get('unschedulable'))).lower()}",
+        *_taints(spec.get("taints") or []),
+        f"Unschedulable:\t{lower(spec.get('unschedulable'))}",
         *_lease(meta["name"], lease),
-        *_conditions(status),
+        *_conditions(status.get("conditions") or []),
         "Addresses:",
         *(f"  {each['type']}:\t{each['address']}" for each in status.get("addresses") or []),
         *_amounts("Capacity", status.get("capacity")),
         *_amounts("Allocatable", status.get("allocatable")),
         "System Info:",
         *(f"  {title}:\t{(status.get('nodeInfo') or {}).get(field, '')}" for title, field in SYSTEM),
-        *([f"PodCIDR:\t{spec['podCIDR']}"] if spec.get("podCIDR") else []),
-        *([f"PodCIDRs:\t{','.join(spec['podCIDRs'])}"] if spec.get("podCIDRs") else []),
-        *([f"ProviderID:\t{spec['providerID']}"] if spec.get("providerID") else []),
-        *_pods(running, allocatable),
-        *_allocated(running, allocatable),
+        *maybe(spec, "podCIDR", "PodCIDR"),
+        *maybe({"all": ",".join(spec.get("podCIDRs") or [])}, "all", "PodCIDRs"),
+        *maybe(spec, "providerID", "ProviderID"),
+        *_pods(running, status.get("allocatable") or status.get("capacity") or {}),
     ]
 
 
-def roles(node_labels: Mapping[str, str] | None) -> str:
-    found = sorted(key.removeprefix(ROLE_PREFIX) for key in node_labels or {} if key.startswith(ROLE_PREFIX))
-    return ",".join(found) or "<none>"
+def _taints(taints: Sequence[Object]) -> list[str]:
+    """Those that evict first."""
+    ordered = sorted(taints, key=lambda each: (str(each["effect"]), str(each["key"])))
+    return stacked(
+        "Taints",
+        [f"{each['key']}{'=' + each['value'] if each.get('value') else ''}:{each['effect']}" for each in ordered],
+    )
 
 
 def _lease(name: str, lease: Object | None) -> list[str]:
@@ -75,11 +86,11 @@ def _lease(name: str, lease: Object | None) -> list[str]:
     ]
 
 
-def _conditions(status: Object) -> list[str]:
+def _conditions(conditions: Sequence[Object]) -> list[str]:
     rows = [
         f"  {each['type']} \t{each['status']} \t{rfc1123(each.get('lastHeartbeatTime'))} "
         f"\t{rfc1123(each.get('lastTransitionTime'))} \t{each.get('reason', '')} \t{each.get('message', '')}"
-        for each in status.get("conditions") or []
+        for each in conditions
     ]
     ruler = "\t".join("-" * len(title) for title in CONDITION_TITLES)
     return ["Conditions:", "  " + "\t".join(CONDITION_TITLES), f"  {ruler}", *rows] if rows else []
@@ -90,33 +101,20 @@ def _amounts(title: str, amounts: Mapping[str, str] | None) -> list[str]:
 
 
 def _pods(pods: Sequence[Object], allocatable: Mapping[str, str]) -> list[str]:
-    lines = [
-        f"Non-terminated Pods:\t({len(pods)} in total)",
-        "  Namespace\tName\t\tCPU Requests\tCPU Limits\tMemory Requests\tMemory Limits\tAge",
-        "  ---------\t----\t\t------------\t----------\t---------------\t-------------\t---",
+    """What each pod asks for, and all of them together."""
+    asked = [{which: pod_amounts(pod, which) for which in ("requests", "limits")} for pod in pods]
+    rows = [
+        f"  {pod['metadata']['namespace']}\t{pod['metadata']['name']}\t\t"
+        + "".join(f"{_share(amounts[w], name, allocatable)}\t" for name in ("cpu", "memory") for w in amounts)
+        + age(pod["metadata"].get("creationTimestamp"))
+        for pod, amounts in zip(pods, asked, strict=True)
     ]
-    for pod in pods:
-        meta = pod["metadata"]
-        requests, limits = pod_amounts(pod, "requests"), pod_amounts(pod, "limits")
-        cells = [_share(amounts, name, allocatable) for name in ("cpu", "memory") for amounts in (requests, limits)]
-        lines.append(
-            f"  {meta['namespace']}\t{meta['name']}\t\t" + "\t".join(cells) + f"\t{age(meta.get('creationTimestamp'))}"
-        )
-    return lines
-
-
-def _allocated(pods: Sequence[Object], allocatable: Mapping[str, str]) -> list[str]:
-    lines = [
-        "Allocated resources:",
-        "  (Total limits may be over 100 percent, i.e., overcommitted.)",
-        "  Resource\tRequests\tLimits",
-        "  --------\t--------\t------",
+    totals = [_sum([each[which] for each in asked]) for which in ("requests", "limits")]
+    together = [
+        f"  {name}\t" + "\t".join(_share(total, name, allocatable) for total in totals)
+        for name in ("cpu", "memory", "ephemeral-storage")
     ]
-    totals = {which: _sum([pod_amounts(pod, which) for pod in pods]) for which in ("requests", "limits")}
-    for name in ("cpu", "memory", "ephemeral-storage"):
-        shares = [_share(totals[which], name, allocatable) for which in ("requests", "limits")]
-        lines.append(f"  {name}\t" + "\t".join(shares))
-    return lines
+    return [f"Non-terminated Pods:\t({len(pods)} in total)", PODS_TITLES, *rows, ALLOCATED_TITLES, *together]
 
 
 def pod_amounts(pod: Object, which: str) -> Amounts:
@@ -146,15 +144,13 @@ def _share(amounts: Amounts, name: str, allocatable: Mapping[str, str]) -> str:
     """`250m (12%)`: an amount and how much of the node it is."""
     amount = amounts.get(name, Decimal(0))
     whole = quantity.parse(str(allocatable.get(name, "0")))
-    percent = int(amount * 100 / whole) if whole else 0
-    return f"{amount_text(amount, name)} ({percent}%)"
+    return f"{amount_text(amount, name)} ({int(amount * 100 / whole) if whole else 0}%)"
 
 
 def amount_text(amount: Decimal, name: str) -> str:
     """An amount in the unit people read it in: thousandths of a core, or whole binary units of memory."""
-    if name == "cpu":
-        return quantity.canonical(format(amount, "f"))
-    for unit, size in (("Gi", 2**30), ("Mi", 2**20), ("Ki", 2**10)):
-        if amount and amount % size == 0:
-            return f"{int(amount / size)}{unit}"
+    if name != "cpu":
+        for unit, size in (("Gi", 2**30), ("Mi", 2**20), ("Ki", 2**10)):
+            if amount and amount % size == 0:
+                return f"{int(amount / size)}{unit}"
     return quantity.canonical(format(amount, "f"))

@@ -118,12 +118,14 @@ def _read_cache(path: Path) -> list[Kind] | None:
     try:
         if time.time() - path.stat().st_mtime > CACHE_SECONDS:
             return None
-        return [
-            Kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
-            for row in json.loads(path.read_bytes())
-        ]
-    except (OSError, ValueError, TypeError, AttributeError):
+        return [_from_cache(**row) for row in json.loads(path.read_bytes())]
+    except (OSError, ValueError, TypeError):
         return None
+
+
+def _from_cache(**row: Any) -> Kind:
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+    return Kind(**fields)
 
 
 def _write_cache(path: Path, rows: list[Kind]) -> None:

@@ -18,9 +18,8 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 def tabulate(lines: Iterable[str]) -> str:
     """The lines as text, tabs turned into as many blanks as it takes."""
-    cells = [each.split("\t") for line in lines for each in line.split("\n")]
     out: list[str] = []
-    _block(cells, [], out)
+    _block([each.split("\t") for line in lines for each in line.split("\n")], [], out)
     return "".join(f"{line}\n" for line in out)
 
 
@@ -42,46 +41,55 @@ def _block(lines: Sequence[Sequence[str]], widths: list[int], out: list[str]) ->
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = [cell.ljust(widths[index]) if index < len(widths) else cell for index, cell in enumerate(cells)]
-    return "".join(padded)
+    return "".join(cell.ljust(widths[index]) if index < len(widths) else cell for index, cell in enumerate(cells))
 
 
 def indent(level: int, lines: Iterable[str]) -> list[str]:
     return ["  " * level + line for line in lines]
 
 
+def maybe(section: Mapping[str, Any], field: str, title: str) -> list[str]:
+    """The line of a field that may be missing."""
+    value = section.get(field)
+    return [] if value in (None, "") else [f"{title}:\t{value}"]
+
+
+def lower(value: Any) -> str:
+    """Booleans as Kubernetes writes them; a missing one is false."""
+    return "false" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def stacked(title: str, values: Sequence[str]) -> list[str]:
+    """`Title:  first`, the others below it."""
+    first, *rest = values or ["<none>"]
+    return [f"{title}:\t{first}", *(f"\t{each}" for each in rest)]
+
+
 def labels(title: str, values: Mapping[str, str] | None) -> list[str]:
-    """`Title:  a=b`, one per line."""
-    return _stacked(title, [f"{key}={value}" for key, value in sorted((values or {}).items())])
+    return stacked(title, [f"{key}={value}" for key, value in sorted((values or {}).items())])
 
 
 def annotation_lines(title: str, values: Mapping[str, str] | None) -> list[str]:
     """`Title:  key: value`; long values below their key, apply's bookkeeping left out."""
     shown: list[str] = []
     for key, value in sorted((values or {}).items()):
+        text = value.removesuffix("\n")
         if key == LAST_APPLIED:
             continue
-        text = value.removesuffix("\n")
         if len(key) + len(text) + 2 > MAX_ANNOTATION or "\n" in text:
             shown += [f"{key}:", *(f"  {_shortened(line)}" for line in text.split("\n"))]
         else:
             shown.append(f"{key}: {text}")
-    return _stacked(title, shown)
+    return stacked(title, shown)
 
 
 def _shortened(line: str) -> str:
     return line if len(line) <= MAX_ANNOTATION - 2 else line[: MAX_ANNOTATION - 2] + "..."
 
 
-def _stacked(title: str, values: Sequence[str]) -> list[str]:
-    first, *rest = values or ["<none>"]
-    return [f"{title}:\t{first}", *(f"\t{each}" for each in rest)]
-
-
 def tolerations(title: str, values: Sequence[Mapping[str, Any]] | None) -> list[str]:
-    return _stacked(
-        title, [_toleration(each) for each in sorted(values or [], key=lambda each: str(each.get("key", "")))]
-    )
+    ordered = sorted(values or [], key=lambda each: str(each.get("key", "")))
+    return stacked(title, [_toleration(each) for each in ordered])
 
 
 def _toleration(toleration: Mapping[str, Any]) -> str:
@@ -95,15 +103,6 @@ def _toleration(toleration: Mapping[str, Any]) -> str:
     return text
 
 
-def taints(values: Sequence[Mapping[str, Any]] | None) -> list[str]:
-    """The taints of a node, those that evict first."""
-    ordered = sorted(values or [], key=lambda each: (str(each["effect"]), str(each["key"])))
-    texts = [
-        each["key"] + (f"={each['value']}" if each.get("value") else "") + f":{each['effect']}" for each in ordered
-    ]
-    return _stacked("Taints", texts)
-
-
 def controlled_by(obj: Mapping[str, Any]) -> list[str]:
     owners = (each for each in obj["metadata"].get("ownerReferences") or [] if each.get("controller"))
     return [f"Controlled By:\t{each['kind']}/{each['name']}" for each in owners][:1]
@@ -111,25 +110,17 @@ def controlled_by(obj: Mapping[str, Any]) -> list[str]:
 
 def events(items: Sequence[Mapping[str, Any]]) -> list[str]:
     """The events of an object, oldest first, with how often and since when."""
-    if not items:
-        return ["Events:\t<none>"]
     lines = ["Events:", "  Type\tReason\tAge\tFrom\tMessage", "  ----\t------\t----\t----\t-------"]
     for each in sorted(items, key=last_seen):
         source = (each.get("source") or {}).get("component") or each.get("reportingComponent") or ""
         message = str(each.get("message") or "").strip()
         lines.append(f"  {each.get('type', '')}\t{each.get('reason', '')}\t{event_age(each)}\t{source}\t{message}")
-    return lines
+    return lines if items else ["Events:\t<none>"]
 
 
 def last_seen(event: Mapping[str, Any]) -> str:
-    series = event.get("series") or {}
-    return str(
-        series.get("lastObservedTime")
-        or event.get("lastTimestamp")
-        or event.get("eventTime")
-        or event["metadata"].get("creationTimestamp")
-        or ""
-    )
+    series, created = event.get("series") or {}, event["metadata"].get("creationTimestamp")
+    return str(series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime") or created or "")
 
 
 def event_age(event: Mapping[str, Any]) -> str:
