@@ -132,7 +132,6 @@ SCENARIOS: dict[str, list[Step]] = {
         ("scale foo/x --replicas=1", 1, 'error: the server doesn\'t have a resource type "foo"'),
         ("get pod nope", 1, 'Error from server (NotFound): pods "nope" not found'),
         ("describe pod nope", 1, 'Error from server (NotFound): pods "nope" not found'),
-        ("scale deploy/nope --replicas=1", 1, 'Error from server (NotFound): deployments.apps "nope" not found'),
         ("rollout restart deploy/nope", 1, 'Error from server (NotFound): deployments.apps "nope" not found'),
         ("wait --for=condition=Ready pod/nope", 1, 'Error from server (NotFound): pods "nope" not found'),
         ("wait --for=condition=Ready pods --all", 1, "error: no matching resources found"),
