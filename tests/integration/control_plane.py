@@ -48,10 +48,15 @@ def free_port() -> int:
 
 
 class ControlPlane:
-    """The processes, by name. Whatever a test does to them, `stop` ends them all."""
+    """The processes, by name. Whatever a test does to them, `stop` ends them all.
 
-    def __init__(self, directory: Path) -> None:
+    `fast` is for tests of failures: dead leaders and nodes are noticed within seconds, on a busy machine live ones too.
+    """
+
+    def __init__(self, directory: Path, *, fast: bool = True) -> None:
         self.directory = directory
+        self._leases = FAST if fast else []
+        self._monitor = ["--node-monitor-period=0.2", "--node-monitor-grace-period=2"] if fast else []
         self.port = free_port()
         self._etcd_port, self._peer_port = free_port(), free_port()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
@@ -106,7 +111,7 @@ class ControlPlane:
         self._wait_ready()
 
     def start_scheduler(self, name: str = "scheduler") -> None:
-        self._python("scheduler", f"--kubeconfig={self.kubeconfig('scheduler')}", *FAST, name=name)
+        self._python("scheduler", f"--kubeconfig={self.kubeconfig('scheduler')}", *self._leases, name=name)
 
     def start_controllers(self, *options: str, name: str = "controllers") -> None:
         d = self.directory
@@ -116,10 +121,9 @@ class ControlPlane:
             f"--cluster-signing-cert-file={d}/ca.crt",
             f"--cluster-signing-key-file={d}/ca.key",
             f"--root-ca-file={d}/ca.crt",
-            "--node-monitor-period=0.2",
-            "--node-monitor-grace-period=2",
             "--node-deleted-quarantine=0.5",
-            *FAST,
+            *self._monitor,
+            *self._leases,
             *options,
             name=name,
         )

@@ -36,7 +36,7 @@ def deployment(name: str = "web", **spec: object) -> str:
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory, etcd_binary: str) -> Iterator[ControlPlane]:
-    plane = ControlPlane(tmp_path_factory.mktemp("plane"))
+    plane = ControlPlane(tmp_path_factory.mktemp("plane"), fast=False)
     try:
         plane.start()
         with pretended_nodes(plane, "node-a", "node-b"):

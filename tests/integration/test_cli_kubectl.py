@@ -246,7 +246,7 @@ SCENARIOS: dict[str, list[Step]] = {
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory, etcd_binary: str) -> Iterator[ControlPlane]:
-    plane = ControlPlane(tmp_path_factory.mktemp("plane"))
+    plane = ControlPlane(tmp_path_factory.mktemp("plane"), fast=False)
     try:
         plane.start()
         with pretended_nodes(plane, "node-a", "node-b"):
