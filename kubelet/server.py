@@ -1,9 +1,13 @@
-"""The kubelet's HTTPS server: where the API server fetches logs. Nobody but the API server and administrators get in:
-a certificate of the cluster's CA is not enough, every node has one.
+"""The kubelet's HTTPS server: what only the node has. Nobody but the API server and administrators get in: a
+certificate of the cluster's CA is not enough, every node has one.
 
     GET /containerLogs/{namespace}/{pod}/{container}?follow=&previous=&tailLines=&timestamps=&sinceSeconds=&limitBytes=
     GET /pods       the pods of this node as this kubelet sees them
     GET /healthz
+    and as WebSockets (kubelet/streams/):
+    /exec/{namespace}/{pod}/{container}?command=&input=&output=&error=&tty=
+    /attach/{namespace}/{pod}/{container}?input=&output=&error=
+    /portForward/{namespace}/{pod}?port=
 
 Errors are plain text with a status code; the API server makes a Status of them.
 """
@@ -12,12 +16,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import uvicorn
@@ -25,13 +29,16 @@ from lightkube.models.core_v1 import ContainerStatus, PodList, PodStatus
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.websockets import WebSocket
 
 from api import meta
+from api.tls import Subject, TlsProtocol, subject_of
 from kubelet.pods.worker import Worker
-from kubelet.runtime.base import LogOptions, Runtime
+from kubelet.runtime.base import LogOptions, Observed, Runtime, RuntimeFailure, Stream
+from kubelet.streams import channels, port_forward, remote_command
+from kubelet.streams.remote_command import Wanted
 
 Find = Callable[[str, str], Worker | None]
 """A pod's worker by namespace and name."""
@@ -44,40 +51,29 @@ class Tls:
     client_ca: Path
 
 
+APISERVER = "kube-apiserver-kubelet-client"
+ADMINISTRATORS = frozenset({"system:masters", "kubeadm:cluster-admins"})
+"""The user and the groups whose certificates get in."""
+KEEPALIVE_SECONDS = 10
+"""How often a silent peer is asked whether it is there; it has three times as long to answer."""
+WEBSOCKET_MESSAGE_BYTES = 16 * 1024 * 1024
+
+
 class Refused(Exception):
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code = code
 
 
-APISERVER = "kube-apiserver-kubelet-client"
-ADMINISTRATORS = frozenset({"system:masters", "kubeadm:cluster-admins"})
-
-
-class _Protocol(HttpToolsProtocol):
-    """HTTP/1.1 whose requests know whether their connection's client certificate is one of those let in."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        user, groups = subject_of(transport.get_extra_info("peercert") or {})
-        self.app_state = {**self.app_state, "user": user, "welcome": user == APISERVER or bool(groups & ADMINISTRATORS)}
-        super().connection_made(transport)
-
-
-def subject_of(certificate: Mapping[str, Any]) -> tuple[str, set[str]]:
-    """User and groups of a verified certificate, in the form of `ssl.SSLSocket.getpeercert()`."""
-    names = [pair for rdn in certificate.get("subject", ()) for pair in rdn]
-    users = [value for name, value in names if name == "commonName"]
-    return (users[-1] if users else ""), {value for name, value in names if name == "organizationName"}
-
-
 def guarded(app: ASGIApp) -> ASGIApp:
     """`app` for those who are welcome."""
 
     async def guard(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["state"]["welcome"]:
+        subject = subject_of(scope) or Subject("", ())
+        if subject.common_name == APISERVER or not ADMINISTRATORS.isdisjoint(subject.organizations):
             await app(scope, receive, send)
             return
-        why = f"Forbidden (user={scope['state']['user']}, verb=get, resource=nodes, subresource=proxy)"
+        why = f"Forbidden (user={subject.common_name}, verb=get, resource=nodes, subresource=proxy)"
         await PlainTextResponse(why, 403)(scope, receive, send)
 
     return guard
@@ -90,19 +86,41 @@ class _Server(uvicorn.Server):
         yield
 
 
+class Protocol(TlsProtocol):
+    """A peer that is gone without a word is found out by TCP; one that only does not read may take its time."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL):
+            connection.setsockopt(socket.IPPROTO_TCP, option, KEEPALIVE_SECONDS)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 3 * KEEPALIVE_SECONDS * 1000)
+        super().connection_made(transport)
+
+
 async def serve(app: Starlette, *, address: str, port: int, tls: Tls | None) -> None:
     """Until cancelled."""
-    config = uvicorn.Config(app, host=address, port=port, log_level="warning", access_log=False, lifespan="off")
+    config = uvicorn.Config(
+        app if tls is None else guarded(app),
+        host=address,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        http=Protocol,
+        ws_max_size=WEBSOCKET_MESSAGE_BYTES,
+        ws_per_message_deflate=False,
+        ws_ping_interval=None,
+    )
     if tls is not None:
         config.ssl_certfile, config.ssl_keyfile = str(tls.certificate), str(tls.key)
         config.ssl_ca_certs, config.ssl_cert_reqs = str(tls.client_ca), ssl.CERT_REQUIRED
-        config.app, config.http = guarded(app), _Protocol
     config.timeout_graceful_shutdown = 1
     await _Server(config).serve()
 
 
 def make_app(runtime: Runtime, find: Find, workers: Callable[[], list[Worker]]) -> Starlette:
-    """Plain Starlette: three routes are not worth FastAPI's start, half a second of CPU on every node."""
+    """Plain Starlette: a few routes are not worth FastAPI's start, half a second of CPU on every node."""
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, Refused)
@@ -117,9 +135,7 @@ def make_app(runtime: Runtime, find: Find, workers: Callable[[], list[Worker]]) 
 
     async def logs(request: Request) -> Response:
         where, query = request.path_params, dict(request.query_params)
-        worker = find(where["namespace"], where["pod"])
-        if worker is None:
-            raise Refused(404, f'pod "{where["pod"]}" not found on this node')
+        worker = worker_of(find, where)
         container_id = container_to_read(worker, where["container"], previous=_flag(query, "previous"))
         stream = runtime.logs(container_id, log_options(query))
         return StreamingResponse(_limited(stream, _number(query, "limitBytes")), media_type="text/plain")
@@ -128,8 +144,99 @@ def make_app(runtime: Runtime, find: Find, workers: Callable[[], list[Worker]]) 
         Route("/healthz", healthz),
         Route("/pods", pods),
         Route("/containerLogs/{namespace}/{pod}/{container}", logs),
+        *stream_routes(runtime, find),
     ]
     return Starlette(routes=routes, exception_handlers={Refused: refused})
+
+
+def worker_of(find: Find, where: dict[str, str]) -> Worker:
+    """The pod that a path means. Raises Refused."""
+    worker = find(where["namespace"], where["pod"])
+    if worker is None:
+        raise Refused(404, f'pod "{where["pod"]}" not found on this node')
+    return worker
+
+
+def stream_routes(runtime: Runtime, find: Find) -> list[WebSocketRoute]:
+    async def exec_(websocket: WebSocket) -> None:
+        container, (protocol, wanted) = running_container(find, websocket), remote_command_of(websocket)
+        command = websocket.query_params.getlist("command")
+        if not command:
+            raise Refused(400, "you must specify a command")
+        stream = await _opened(
+            runtime.open_exec(
+                container.id, command, stdin=wanted.stdin, stderr=wanted.stderr or wanted.tty, tty=wanted.tty
+            )
+        )
+        await remote_command.serve(websocket, protocol, stream, wanted)
+
+    async def attach(websocket: WebSocket) -> None:
+        container, (protocol, wanted) = running_container(find, websocket), remote_command_of(websocket)
+        stream = await _opened(
+            runtime.open_attach(container.id, stdin=wanted.stdin, stderr=wanted.stderr, tty=container.tty)
+        )
+        await remote_command.serve(websocket, protocol, stream, wanted)
+
+    async def forward(websocket: WebSocket) -> None:
+        worker = worker_of(find, websocket.path_params)
+        protocol = _protocol(websocket, channels.PORT_FORWARD)
+        ports = [int(each) for each in websocket.query_params.getlist("port") if each.isdigit()]
+        if not ports or not all(0 < each < 65536 for each in ports):
+            raise Refused(400, 'query parameter "port" is required: numbers from 1 to 65535')
+        sandbox = next((each for each in worker.snapshot().sandboxes if each.is_running), None)
+        if sandbox is None:
+            raise Refused(500, f"pod {meta.name(worker.pod)} has no running sandbox")
+        await port_forward.serve(websocket, protocol, ports, pid=sandbox.pid, pod=meta.name(worker.pod))
+
+    one = "/{namespace}/{pod}/{container}"
+    return [
+        WebSocketRoute(f"/exec{one}", _refusing(exec_)),
+        WebSocketRoute(f"/attach{one}", _refusing(attach)),
+        WebSocketRoute("/portForward/{namespace}/{pod}", _refusing(forward)),
+    ]
+
+
+def _refusing(endpoint: Callable[[WebSocket], Awaitable[None]]) -> Callable[[WebSocket], Awaitable[None]]:
+    """What is refused before the upgrade is an ordinary answer."""
+
+    async def handle(websocket: WebSocket) -> None:
+        try:
+            await endpoint(websocket)
+        except Refused as error:
+            await websocket.send_denial_response(PlainTextResponse(str(error), status_code=error.code))
+
+    return handle
+
+
+async def _opened(opening: Awaitable[Stream]) -> Stream:
+    try:
+        return await opening
+    except RuntimeFailure as error:
+        raise Refused(500, str(error)) from error
+
+
+def _protocol(websocket: WebSocket, served: Sequence[channels.Subprotocol]) -> channels.Subprotocol:
+    chosen = channels.choose(websocket.scope["subprotocols"], served)
+    if chosen is None:
+        raise Refused(400, f"none of the subprotocols is served; these are: {', '.join(each.name for each in served)}")
+    return chosen
+
+
+def remote_command_of(websocket: WebSocket) -> tuple[channels.Subprotocol, Wanted]:
+    """How, and which streams. Raises Refused."""
+    try:
+        return _protocol(websocket, channels.REMOTE_COMMAND), Wanted.of(websocket.query_params)
+    except ValueError as error:
+        raise Refused(400, str(error)) from error
+
+
+def running_container(find: Find, websocket: WebSocket) -> Observed:
+    """The container that a path means. Raises Refused with Kubernetes' words."""
+    worker, name = worker_of(find, websocket.path_params), websocket.path_params["container"]
+    latest = worker.snapshot().latest(name)
+    if latest is None or not latest.is_running:
+        raise Refused(500, f'container not found ("{name}")')
+    return latest
 
 
 def container_to_read(worker: Worker, name: str, *, previous: bool) -> str:

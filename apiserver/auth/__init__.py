@@ -1,6 +1,6 @@
 """Who is asking, and may they: authentication, then authorization, before anything else looks at a request.
 
-    TLS connection --tls.py--> certificate subject --+
+    TLS connection --api/tls.py--> certificate subject --+
                                                      +--> Authenticator --> User --> Authorizer --> yes, or no and why
     Authorization: Bearer ... --tokens.py, ----------+
                     service_accounts.py
@@ -24,13 +24,13 @@ For the boot: give uvicorn `http=TlsProtocol`, `ssl_cert_reqs=ssl.CERT_OPTIONAL`
 Both are plain functions of what the watch cache holds: no I/O, nothing to await.
 """
 
+from api.tls import TlsProtocol
 from apiserver.auth.attributes import Asked, Attributes
 from apiserver.auth.authenticator import Authenticator
 from apiserver.auth.authorizer import Authorizer, Decision
 from apiserver.auth.node import NodeAuthorizer
 from apiserver.auth.rbac import Roles
 from apiserver.auth.service_accounts import ServiceAccountTokens
-from apiserver.auth.tls import TlsProtocol
 from apiserver.auth.tokens import BootstrapTokens, StaticTokens
 from apiserver.auth.users import ANONYMOUS, User
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from api.errors import Unauthorized
-from apiserver.auth.tls import subject_of
+from api.tls import subject_of
 from apiserver.auth.tokens import TokenAuthenticator
 from apiserver.auth.users import ANONYMOUS, User, authenticated
 

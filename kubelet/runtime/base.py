@@ -213,6 +213,32 @@ class LogOptions:
     since: datetime | None = None
 
 
+class Stream(Protocol):
+    """Both directions of a process in a container."""
+
+    async def read(self) -> tuple[int, bytes]:
+        """What it wrote next, and where: 1 is standard output (and a terminal), 2 standard error. Empty: it ended."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Give it input; returns when it may be given more."""
+        ...
+
+    def end_input(self) -> None: ...
+
+    async def resize(self, *, columns: int, rows: int) -> None:
+        """Of its terminal."""
+        ...
+
+    async def exit_code(self) -> int:
+        """After the end; 0 where only a container's own process was listened to."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of it. A command begun by `open_exec` is killed if it still runs."""
+        ...
+
+
 class Runtime(Protocol):
     async def info(self) -> RuntimeInfo:
         """Raises EngineUnavailable."""
@@ -255,6 +281,16 @@ class Runtime(Protocol):
 
         A command that runs too long, or that the caller no longer waits for, is ended.
         """
+        ...
+
+    async def open_exec(
+        self, container_id: str, command: Sequence[str], *, stdin: bool = False, stderr: bool = True, tty: bool = False
+    ) -> Stream:
+        """Start a command inside. Raises RuntimeFailure."""
+        ...
+
+    async def open_attach(self, container_id: str, *, stdin: bool, stderr: bool, tty: bool) -> Stream:
+        """Listen and speak to the container's own process, from now on. Raises RuntimeFailure."""
         ...
 
     def logs(self, container_id: str, options: LogOptions) -> AsyncIterator[bytes]:

@@ -1,7 +1,7 @@
 """The runtime contract on a Docker engine: the only module that imports the Docker SDK.
 
 The SDK blocks, so every call runs in a thread: short calls in a bounded pool, pulls in a small one of their own, and
-each stream (events, followed logs) in its own thread, which a disconnect ends.
+events and followed logs in a thread each, which a disconnect ends. What goes both ways (exec, attach) is in hijack.py.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import asyncio
 import contextlib
 import os
 import signal as signals
-import socket
-import struct
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,16 +35,22 @@ from kubelet.runtime.base import (
     RuntimeFailure,
     RuntimeInfo,
     SandboxSpec,
+    Stream,
 )
+from kubelet.runtime.hijack import Hijacked, hijack
 
 T = TypeVar("T")
 
+API_VERSION = "1.41"
 CALL_THREADS = 16
 PULL_THREADS = 4
 CALL_TIMEOUT_SECONDS = 120
 RECONNECT_SECONDS = 0.5
 EXEC_OUTPUT_BYTES = 10 * 1024
 """As much of a probe's output as Kubernetes reads."""
+
+EXEC_POLL_SECONDS, EXEC_POLLS = 0.02, 100
+"""How often, and how many times, the engine is asked what became of a command."""
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _EVENTS = {"type": "container", "event": ["die", "destroy"], "label": [translate.LABEL_UID]}
@@ -56,11 +60,14 @@ class DockerRuntime(Runtime):
     """See base.Runtime for what each call promises."""
 
     def __init__(self, host: str, *, sandbox_image: str = "", cgroup_parent: str = "", negative_oom: bool = True):
-        self._api = docker.APIClient(host, timeout=CALL_TIMEOUT_SECONDS, max_pool_size=CALL_THREADS * 2, version="1.41")
+        self._api = docker.APIClient(
+            host, timeout=CALL_TIMEOUT_SECONDS, max_pool_size=CALL_THREADS * 2, version=API_VERSION
+        )
         # Streams live as long as they like.
-        self._stream_api = docker.APIClient(host, timeout=None, max_pool_size=CALL_THREADS * 2, version="1.41")  # type: ignore[arg-type]
+        self._stream_api = docker.APIClient(host, timeout=None, max_pool_size=CALL_THREADS * 2, version=API_VERSION)  # type: ignore[arg-type]
         self._calls = ThreadPoolExecutor(CALL_THREADS, "docker")
         self._pulls = ThreadPoolExecutor(PULL_THREADS, "docker-pull")
+        self._host = host
         self._sandbox_image = sandbox_image
         self._cgroup_parent = cgroup_parent
         self._negative_oom = negative_oom
@@ -158,25 +165,34 @@ class DockerRuntime(Runtime):
 
     async def exec(self, container_id: str, command: Sequence[str], *, seconds: float | None) -> ExecResult:
         """Nobody waits in a thread: commands that hang hold up nothing but themselves."""
-        exec_id = await self._call(lambda: self._api.exec_create(container_id, list(command))["Id"])
-        stream = await self._call(lambda: self._api.exec_start(exec_id, socket=True))
+        stream, output = await self.open_exec(container_id, command), b""
         try:
             async with asyncio.timeout(seconds):
-                output = await _read_frames(cast(socket.socket, getattr(stream, "_sock", stream)))
-        except BaseException:
-            # Also when the caller gives up: a command nobody waits for must not run on.
-            await asyncio.shield(self._call(lambda: self._end_exec(exec_id)))
-            raise
+                while data := (await stream.read())[1]:
+                    output = (output + data)[:EXEC_OUTPUT_BYTES]
+                return ExecResult(await stream.exit_code(), output.decode(errors="replace").rstrip())
         finally:
-            stream.close()
-        ended = await self._call(lambda: self._api.exec_inspect(exec_id))
-        return ExecResult(ended["ExitCode"] or 0, output.decode(errors="replace").rstrip())
+            await asyncio.shield(asyncio.ensure_future(stream.close()))
 
-    def _end_exec(self, exec_id: str) -> None:
-        about = self._api.exec_inspect(exec_id)
-        if about["Running"] and about.get("Pid"):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(about["Pid"], signals.SIGKILL)  # the engine makes it the leader of a session
+    async def open_exec(
+        self, container_id: str, command: Sequence[str], *, stdin: bool = False, stderr: bool = True, tty: bool = False
+    ) -> Stream:
+        exec_id = await self._call(
+            lambda: str(self._api.exec_create(container_id, [*command], stdin=stdin, stderr=stderr, tty=tty)["Id"])
+        )
+        path = f"/v{API_VERSION}/exec/{exec_id}/start"
+        try:
+            reader, writer = await hijack(self._host, path, {"Detach": False, "Tty": tty})
+        except asyncio.CancelledError:
+            await asyncio.shield(asyncio.ensure_future(self.end_exec(exec_id)))
+            raise
+        return _Exec(self, exec_id, reader, writer, tty=tty)
+
+    async def open_attach(self, container_id: str, *, stdin: bool, stderr: bool, tty: bool) -> Stream:
+        query = f"stream=1&stdout=1&stdin={int(stdin)}&stderr={int(stderr)}"
+        path = f"/v{API_VERSION}/containers/{container_id}/attach?{query}"
+        reader, writer = await hijack(self._host, path)
+        return _Attached(self, container_id, reader, writer, tty=tty)
 
     async def logs(self, container_id: str, options: LogOptions) -> AsyncIterator[bytes]:
         def read() -> Iterator[bytes]:
@@ -194,6 +210,32 @@ class DockerRuntime(Runtime):
         async for chunk in _pump(read):
             if not isinstance(chunk, Lost):
                 yield chunk
+
+    async def exec_state(self, exec_id: str) -> dict[str, Any]:
+        return await self._call(lambda: self._api.exec_inspect(exec_id))
+
+    async def end_exec(self, exec_id: str) -> None:
+        """Kill what was started, if it still runs; it may only just be on its way."""
+        for _ in range(EXEC_POLLS):
+            try:
+                state = await self.exec_state(exec_id)
+            except RuntimeFailure:
+                return  # the container is gone, and its processes with it
+            if not state["Running"] and state["ExitCode"] is not None:
+                return
+            if state["Pid"]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(state["Pid"], signals.SIGKILL)  # the engine makes it the leader of a session
+                return
+            await asyncio.sleep(EXEC_POLL_SECONDS)
+
+    async def resize(self, call: Callable[[Any], object]) -> None:
+        """The engine refuses until the process has a terminal, a moment after its stream."""
+        for _ in range(EXEC_POLLS):
+            with contextlib.suppress(RuntimeFailure):
+                await self._call(lambda: call(self._api))
+                return
+            await asyncio.sleep(EXEC_POLL_SECONDS)
 
     # Images
 
@@ -265,17 +307,41 @@ def _translating_errors(function: Callable[[], T]) -> T:
         raise EngineUnavailable(f"the Docker engine does not answer: {error}") from error
 
 
-async def _read_frames(connection: socket.socket) -> bytes:
-    """The output of an exec: frames of an 8-byte header and data, until the engine closes."""
-    connection.setblocking(False)
-    loop, data = asyncio.get_running_loop(), b""
-    while chunk := await loop.sock_recv(connection, 65536):
-        data = (data + chunk)[: 2 * EXEC_OUTPUT_BYTES]
-    output = b""
-    while len(data) > 8:
-        (length,) = struct.unpack(">I", data[4:8])
-        output, data = output + data[8 : 8 + length], data[8 + length :]
-    return output[:EXEC_OUTPUT_BYTES]
+class _Exec(Hijacked):
+    """A command inside a container."""
+
+    def __init__(self, runtime: DockerRuntime, exec_id: str, *ends: Any, tty: bool) -> None:
+        super().__init__(*ends, tty=tty)
+        self._runtime, self._id = runtime, exec_id
+
+    async def resize(self, *, columns: int, rows: int) -> None:
+        await self._runtime.resize(lambda api: api.exec_resize(self._id, height=rows, width=columns))
+
+    async def exit_code(self) -> int:
+        for _ in range(EXEC_POLLS):
+            state = await self._runtime.exec_state(self._id)
+            if not state["Running"]:
+                return int(state["ExitCode"] or 0)
+            await asyncio.sleep(EXEC_POLL_SECONDS)  # the engine tells a moment after the stream has ended
+        raise RuntimeFailure("the command closed its output and runs on")
+
+    async def close(self) -> None:
+        await super().close()
+        await self._runtime.end_exec(self._id)
+
+
+class _Attached(Hijacked):
+    """A container's own process."""
+
+    def __init__(self, runtime: DockerRuntime, container_id: str, *ends: Any, tty: bool) -> None:
+        super().__init__(*ends, tty=tty)
+        self._runtime, self._id = runtime, container_id
+
+    async def resize(self, *, columns: int, rows: int) -> None:
+        await self._runtime.resize(lambda api: api.resize(self._id, height=rows, width=columns))
+
+    async def exit_code(self) -> int:
+        return 0
 
 
 def _explanation(error: errors.APIError) -> str:

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from api.errors import Unauthorized
+from api.tls import Subject, parse_subject
 from apiserver.auth import ANONYMOUS, Authenticator, BootstrapTokens, ServiceAccountTokens, StaticTokens
 from apiserver.auth.service_accounts import Reference, load_public_key
-from apiserver.auth.tls import Subject, parse_subject
 from apiserver.storage.base import Record, stamp
 from apiserver.storage.cache import Entry
 
