@@ -35,6 +35,11 @@ def memory_bytes() -> int:
     return _meminfo("MemTotal")
 
 
+def disk_bytes(data_dir: Path) -> int:
+    """Of the file system that holds the pods' directories."""
+    return shutil.disk_usage(data_dir).total
+
+
 def pressure(data_dir: Path) -> Pressure:
     """What is about to run out."""
     disk = shutil.disk_usage(data_dir)

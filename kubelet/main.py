@@ -122,7 +122,7 @@ async def run(args: argparse.Namespace) -> None:
         dns=ClusterDns(args.cluster_dns, args.cluster_domain),
         resolv_conf=machine.read("/etc/resolv.conf"),
         memory_bytes=machine.memory_bytes(),
-        allocatable=allocatable(args.max_pods),
+        allocatable=allocatable(args.max_pods, args.data_dir),
     )
     nodes = Informer(client, Node)
     kubelet = Kubelet(host, args.hostname_override, source.api_server(client, args.hostname_override), nodes)

@@ -215,16 +215,17 @@ class NodeAgent:
 # What the status says. Pure but for a look at the machine.
 
 
-def allocatable(max_pods: int) -> dict[str, str]:
+def allocatable(max_pods: int, data_dir: Path) -> dict[str, str]:
     return {
         "cpu": str(machine.cpus()),
         "memory": f"{machine.memory_bytes() // 1024}Ki",
         "pods": str(max_pods),
+        "ephemeral-storage": f"{machine.disk_bytes(data_dir) // 1024}Ki",
     }
 
 
 def node_status(settings: Settings, health: Health, known: NodeStatus | None) -> NodeStatus:
-    capacity = allocatable(settings.max_pods)
+    capacity = allocatable(settings.max_pods, settings.data_dir)
     return NodeStatus(
         addresses=[NodeAddress(settings.ip, "InternalIP"), NodeAddress(settings.name, "Hostname")],
         capacity=capacity,

@@ -29,7 +29,11 @@ def references(pod: Pod) -> set[Reference]:
     spec = pod.spec
     assert spec is not None
     containers = [*(spec.initContainers or []), *spec.containers]
-    return files.references(pod).union(*(env_references(each) for each in containers))
+    return files.references(pod).union(pull_secrets(pod), *(env_references(each) for each in containers))
+
+
+def pull_secrets(pod: Pod) -> list[Reference]:
+    return [Reference("Secret", each.name or "") for each in (pod.spec and pod.spec.imagePullSecrets) or []]
 
 
 async def ready(state: PodState) -> None:

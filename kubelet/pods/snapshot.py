@@ -65,6 +65,8 @@ class Snapshot:
     """Ids of containers whose startup probe, if any, has succeeded."""
     condemned: Mapping[str, str] = field(default_factory=dict)
     """Ids of containers that failed a liveness or startup probe, and the probe's name."""
+    messages: Mapping[str, str] = field(default_factory=dict)
+    """What containers left to be said of their end, by id."""
     rejected: tuple[str, str] | None = None
     """Reason and message, when this node refused the pod."""
     gone: bool = False

@@ -80,6 +80,8 @@ class PodState:
         self._lost: set[str] = set()
         self.tasks: dict[str, asyncio.Task[None]] = {}
         """The actions under way, by key."""
+        self.messages: dict[str, str] = {}
+        """What dead containers left to be said, by id (see messages.py)."""
         self.mounting = Mounting()
         self.news = asyncio.Event()
         self._tick = asyncio.Event()
@@ -159,6 +161,7 @@ class PodState:
             ready=frozenset(self.probes.ready),
             started=frozenset(self.probes.started),
             condemned=self.probes.condemned,
+            messages=self.messages,
             rejected=self.rejected,
             gone=self.gone,
             ip=self.ip,

@@ -130,7 +130,9 @@ def _container_status(snapshot: Snapshot, container: Container, previous: PodSta
         ready=_is_ready(snapshot, container, current),
         started=started,
         state=state,
-        lastState=ContainerState(terminated=_terminated(before)) if before and before.is_dead else ContainerState(),
+        lastState=ContainerState(terminated=_terminated(before, snapshot))
+        if before and before.is_dead
+        else ContainerState(),
     )
 
 
@@ -182,7 +184,7 @@ def _ended_state(snapshot: Snapshot, container: Container, last: Observed) -> Co
         delay = _go_duration(restart_delay(last))
         message = f"back-off {delay} restarting failed container={last.name} pod={pod_full_name(snapshot)}"
         return ContainerState(waiting=ContainerStateWaiting(reason="CrashLoopBackOff", message=message))
-    return ContainerState(terminated=_terminated(last))
+    return ContainerState(terminated=_terminated(last, snapshot))
 
 
 def pod_full_name(snapshot: Snapshot) -> str:
@@ -195,7 +197,7 @@ def _go_duration(seconds: float) -> str:
     return f"{minutes}m{rest}s" if minutes else f"{rest}s"
 
 
-def _terminated(container: Observed) -> ContainerStateTerminated:
+def _terminated(container: Observed, snapshot: Snapshot) -> ContainerStateTerminated:
     if container.error:
         reason, code = "StartError", container.exit_code or START_ERROR_EXIT_CODE
     else:
@@ -204,7 +206,7 @@ def _terminated(container: Observed) -> ContainerStateTerminated:
     return ContainerStateTerminated(
         exitCode=code,
         reason=reason,
-        message=container.error or None,
+        message=container.error or snapshot.messages.get(container.id) or None,
         startedAt=_second(container.started_at or container.created_at),
         finishedAt=_second(container.ended_at),
         containerID=f"docker://{container.id}",

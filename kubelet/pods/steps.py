@@ -13,20 +13,21 @@ from typing import TypeVar
 import httpx2
 from lightkube import ApiError
 from lightkube.models.core_v1 import Container
+from lightkube.resources.core_v1 import Secret
 
 from client import rest
-from kubelet.images import ImageError
+from kubelet.images import ImageError, credentials
 from kubelet.network.host_ports import host_ports
 from kubelet.network.ipam import NoAddressLeft
 from kubelet.objects import NotSynced
-from kubelet.pods import hooks, mounting
+from kubelet.pods import hooks, messages, mounting
 from kubelet.pods.container_spec import Attempt, container_spec, hosts_file, pod_ref, resolv_conf, sandbox_spec
 from kubelet.pods.env import ConfigError, Surroundings, environment
 from kubelet.pods.killing import kill
 from kubelet.pods.plan import Action, CreateSandbox, Finalize, Kill, ReleaseSandbox, Remove, Start
 from kubelet.pods.snapshot import grace_seconds
 from kubelet.pods.state import Abandoned, Failed, PodState
-from kubelet.runtime.base import ContainerSpec, EngineUnavailable, Image, Mount, Observed, RuntimeFailure
+from kubelet.runtime.base import ContainerSpec, Credentials, EngineUnavailable, Image, Mount, Observed, RuntimeFailure
 
 T = TypeVar("T")
 log = logging.getLogger("pod")
@@ -95,7 +96,7 @@ async def remove(state: PodState, container: Observed) -> None:
 async def start(state: PodState, action: Start) -> None:
     container = _container_named(state, action.name)
     around = await _surroundings(state, container)
-    image = await _image(state, container)
+    image = await _image(state, container, around)
     spec = await _container_spec(state, container, action, around, image)
     if state.snapshot().stop is not None:
         raise Abandoned
@@ -127,7 +128,7 @@ async def _surroundings(state: PodState, container: Container) -> Surroundings:
         raise Failed(container.name, "CreateContainerConfigError", str(error)) from error
 
 
-async def _image(state: PodState, container: Container) -> Image:
+async def _image(state: PodState, container: Container, around: Surroundings) -> Image:
     images, name = state.host.images, container.image or ""
     try:
         image = await images.present(container)
@@ -136,11 +137,17 @@ async def _image(state: PodState, container: Container) -> Image:
             state.event("Normal", "Pulled", message, container=container.name)
             return image
         state.event("Normal", "Pulling", f'Pulling image "{name}"', container=container.name)
-        pulled = await state.unless_stopping(images.pull(name))
+        pulled = await state.unless_stopping(images.pull(name, _pull_keys(state, name, around)))
         state.event("Normal", "Pulled", pulled.message(name), container=container.name)
         return pulled.image
     except ImageError as error:
         raise _image_failure(state, container, error) from error
+
+
+def _pull_keys(state: PodState, name: str, around: Surroundings) -> list[Credentials]:
+    """A pull secret that is not there is no error in Kubernetes either: the image may be anybody's."""
+    found = [around.objects.get(each) for each in mounting.pull_secrets(state.pod)]
+    return credentials(name, [each for each in found if isinstance(each, Secret)])
 
 
 def _image_failure(state: PodState, container: Container, error: ImageError) -> Failed:
@@ -162,7 +169,9 @@ async def _container_spec(
     host, pod = state.host, state.pod
     try:
         env = environment(pod, container, around)
-        mounts = await asyncio.to_thread(lambda: [*_own_files(state), *host.volumes.mounts(pod, container, env)])
+        mounts = await asyncio.to_thread(
+            lambda: [*_own_files(state, container, action), *host.volumes.mounts(pod, container, env)]
+        )
         attempt = Attempt(action.attempt, action.backoff, action.sandbox_id)
         return container_spec(
             pod, container, attempt, image=image, env=env, mounts=mounts, node_memory_bytes=host.memory_bytes
@@ -172,7 +181,7 @@ async def _container_spec(
         raise Failed(container.name, "CreateContainerConfigError", str(error)) from error
 
 
-def _own_files(state: PodState) -> list[Mount]:
+def _own_files(state: PodState, container: Container, action: Start) -> list[Mount]:
     """/etc/hosts and /etc/resolv.conf. A pod on the host's network has the host's hosts file."""
     host, pod = state.host, state.pod
     write = host.volumes.write
@@ -180,7 +189,7 @@ def _own_files(state: PodState) -> list[Mount]:
     mounts = [Mount(str(resolv), "/etc/resolv.conf")]
     if not state.host_network:
         mounts.append(Mount(str(write(state.uid, "etc/hosts", hosts_file(pod, state.ip, host.dns))), "/etc/hosts"))
-    return mounts
+    return [*mounts, messages.mount(state, container, action.attempt)]
 
 
 async def _create(state: PodState, container: Container, spec: ContainerSpec) -> str:

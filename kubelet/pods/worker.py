@@ -15,7 +15,7 @@ from lightkube.models.core_v1 import PodStatus
 from lightkube.resources.core_v1 import Pod
 
 from api import meta
-from kubelet.pods import mounting, steps
+from kubelet.pods import messages, mounting, steps
 from kubelet.pods.plan import Action, plan
 from kubelet.pods.snapshot import Snapshot
 from kubelet.pods.state import Abandoned, Failed, PodState, within
@@ -45,6 +45,7 @@ class Worker(PodState):
             while not self.finished:
                 self.news.clear()
                 self._sync_probes(self.snapshot())
+                messages.collect(self)
                 snapshot = self.snapshot()
                 # Told before it is acted on: the last action clears away what there is to tell.
                 self.report(snapshot)

@@ -173,6 +173,14 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who a registry takes us for."""
+
+    username: str
+    password: str
+
+
+@dataclass(frozen=True, slots=True)
 class Changed:
     """Something happened to this container; ask for its state."""
 
@@ -301,7 +309,7 @@ class Runtime(Protocol):
         """The image if it is on this node."""
         ...
 
-    async def pull(self, name: str) -> Image:
+    async def pull(self, name: str, credentials: Credentials | None = None) -> Image:
         """Fetch it from its registry. Raises ImageNotFound, RuntimeFailure."""
         ...
 

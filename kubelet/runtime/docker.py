@@ -24,6 +24,7 @@ from kubelet.runtime import pause
 from kubelet.runtime.base import (
     Changed,
     ContainerSpec,
+    Credentials,
     EngineUnavailable,
     ExecResult,
     Image,
@@ -246,9 +247,16 @@ class DockerRuntime(Runtime):
             return None
         return Image(answer["Id"], answer["Size"], (answer.get("Config") or {}).get("User") or "")
 
-    async def pull(self, name: str) -> Image:
+    async def pull(self, name: str, credentials: Credentials | None = None) -> Image:
         repository, tag = _repository_and_tag(name)
-        await self._call(lambda: self._api.pull(repository, tag=tag), self._pulls)
+        auth = {"username": credentials.username, "password": credentials.password} if credentials else None
+
+        def pull() -> None:
+            for each in self._api.pull(repository, tag=tag, auth_config=auth, stream=True, decode=True):
+                if "error" in each:  # the answer was 200 long before this was known
+                    raise RuntimeFailure(str(each["error"]))
+
+        await self._call(pull, self._pulls)
         image = await self.image(name)
         if image is None:
             raise ImageNotFound(f"image {name!r} was pulled but is not there")

@@ -83,3 +83,25 @@ async def test_pre_stop_ends_with_a_shortened_grace(node, api):
     await until(api.client, Pod, lambda all_: any(meta.is_terminating(each) for each in all_), namespace="default")
     await event(api, "slow", "Killing")
     await api.delete(pod, grace_seconds=1)
+
+
+async def test_last_words(node, api):
+    """From the file, from the log where asked for, and never more than 4096 bytes."""
+    wordy = shell("yes word | head -c 9999 > /dev/termination-log; exit 3")
+    silent = {**shell("echo only logged; exit 4"), "terminationMessagePolicy": "FallbackToLogsOnError", "name": "log"}
+    content = {**shell("echo logged; exit 0"), "terminationMessagePolicy": "FallbackToLogsOnError", "name": "fine"}
+    own = {
+        **shell("echo here > /tmp/x"),
+        "terminationMessagePath": "/tmp/x",
+        "name": "own",
+        "securityContext": {"runAsUser": 1000},
+    }
+    await api.create("last-words", {"containers": [wordy, silent, content, own], "restartPolicy": "Never"})
+
+    def all_said(pod):
+        said = {each.name: each.state.terminated for each in (pod.status.containerStatuses or []) if each.state}
+        return len(said) == 4 and all(said.values()) and said["log"].message and said
+
+    found = all_said(await api.pod("last-words", all_said))
+    assert len(found["app"].message) == 4096 and found["app"].message.startswith("word\nword")
+    assert (found["log"].message, found["fine"].message, found["own"].message) == ("only logged\n", None, "here\n")
