@@ -38,12 +38,19 @@ def pull_secrets(pod: Pod) -> list[Reference]:
 
 async def ready(state: PodState) -> None:
     """Raises Failed."""
-    mounting = state.mounting
-    if not mounting.made:
-        if mounting.task is None or mounting.task.done():
-            mounting.task = asyncio.create_task(_make(state))
+    begin(state)
+    if not state.mounting.made and state.mounting.task is not None:
         # A container that is given up must not end the work for the others.
-        await asyncio.shield(mounting.task)
+        await asyncio.shield(state.mounting.task)
+
+
+def begin(state: PodState) -> None:
+    """Make them, beside whatever else the pod's start takes; `ready` tells how that went."""
+    mounting = state.mounting
+    if not mounting.made and (mounting.task is None or mounting.task.done()):
+        mounting.task = asyncio.create_task(_make(state))
+        # Told as an event already, whether or not a container comes to wait for it.
+        mounting.task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
 
 async def _make(state: PodState) -> None:

@@ -142,6 +142,12 @@ def _winding_down(snapshot: Snapshot) -> Iterator[Action]:
 
 def _making_a_sandbox(snapshot: Snapshot) -> Iterator[Action | datetime]:
     """Containers cannot outlive their sandbox: the address they were reached at is gone."""
+    if snapshot.coming:
+        # The first containers are made while it is connected; they wait for that before they run.
+        for container in snapshot.inits[:1] or snapshot.mains:
+            if snapshot.latest(container.name) is None:
+                yield from _starting(snapshot, snapshot.coming, container)
+        return
     for each in snapshot.running_apps:
         yield Kill(each, "Pod sandbox changed, it will be killed and re-created.", grace_seconds(snapshot.pod))
     if snapshot.running_apps:
@@ -161,12 +167,12 @@ def _running(snapshot: Snapshot, sandbox: Observed) -> Iterator[Action | datetim
     yield from _killing_the_unfit(snapshot, sandbox)
     for container in snapshot.inits:
         if not snapshot.init_done(container):
-            yield from _starting(snapshot, sandbox, container)
+            yield from _starting(snapshot, sandbox.id, container)
             return
         if is_sidecar(container):
-            yield from _starting(snapshot, sandbox, container)
+            yield from _starting(snapshot, sandbox.id, container)
     for container in snapshot.mains:
-        yield from _starting(snapshot, sandbox, container)
+        yield from _starting(snapshot, sandbox.id, container)
 
 
 def _removing_leftovers(snapshot: Snapshot, sandbox: Observed) -> Iterator[Action]:
@@ -206,7 +212,7 @@ def _probe_grace(snapshot: Snapshot, container: Container, probe: str) -> float:
     return grace_seconds(snapshot.pod) if own is None else float(own)
 
 
-def _starting(snapshot: Snapshot, sandbox: Observed, container: Container) -> Iterator[Action | datetime]:
+def _starting(snapshot: Snapshot, sandbox_id: str, container: Container) -> Iterator[Action | datetime]:
     """Start the container if it does not run and may; else say when it may."""
     last = snapshot.latest(container.name)
     failure = snapshot.failures.get(container.name)
@@ -216,9 +222,9 @@ def _starting(snapshot: Snapshot, sandbox: Observed, container: Container) -> It
         yield failure.retry_at
         return
     if last is None:
-        yield Start(container.name, attempt=_lost_attempts(snapshot, container), backoff=0.0, sandbox_id=sandbox.id)
+        yield Start(container.name, attempt=_lost_attempts(snapshot, container), backoff=0.0, sandbox_id=sandbox_id)
         return
-    other_sandbox = last.sandbox_id != sandbox.id
+    other_sandbox = last.sandbox_id != sandbox_id
     if not snapshot.restarts(container) and not (other_sandbox and container in snapshot.inits):
         return
     due = snapshot.restart_due(container)
@@ -226,7 +232,7 @@ def _starting(snapshot: Snapshot, sandbox: Observed, container: Container) -> It
         yield due
         return
     backoff = last.backoff if other_sandbox else next_backoff(restart_delay(last))
-    yield Start(container.name, attempt=last.attempt + 1, backoff=backoff, sandbox_id=sandbox.id)
+    yield Start(container.name, attempt=last.attempt + 1, backoff=backoff, sandbox_id=sandbox_id)
 
 
 def _lost_attempts(snapshot: Snapshot, container: Container) -> int:

@@ -55,6 +55,8 @@ class Snapshot:
     """Sandboxes and app containers, dead ones too."""
     busy: frozenset[str] = frozenset()
     """Keys of the actions under way."""
+    coming: str = ""
+    """Id of the sandbox that is being started and connected: containers can be created in it, but not run."""
     networked: frozenset[str] = frozenset()
     """Sandboxes whose network is complete."""
     failures: Mapping[str, Failure] = field(default_factory=dict)

@@ -82,6 +82,8 @@ class PodState:
         """The actions under way, by key."""
         self.messages: dict[str, str] = {}
         """What dead containers left to be said, by id (see messages.py)."""
+        self.coming = ""
+        """Id of the sandbox that exists but is not connected yet."""
         self.mounting = Mounting()
         self.news = asyncio.Event()
         self._tick = asyncio.Event()
@@ -162,6 +164,7 @@ class PodState:
             started=frozenset(self.probes.started),
             condemned=self.probes.condemned,
             messages=self.messages,
+            coming=self.coming,
             rejected=self.rejected,
             gone=self.gone,
             ip=self.ip,

@@ -36,6 +36,8 @@ PULL_BACKOFF_SECONDS = (10.0, 300.0)
 """First and longest wait before an image is asked for again."""
 
 API_RETRY_SECONDS = 1.0
+NEWS_SECONDS = 60.0
+"""What is waited for is looked at so often even without news."""
 
 
 async def carry_out(state: PodState, action: Action) -> None:
@@ -61,22 +63,39 @@ async def create_sandbox(state: PodState) -> None:
     host, pod = state.host, state.pod
     if not state.host_network and not host.network.ready.is_set():
         await state.unless_stopping(host.network.ready.wait())
-    sandbox: Observed | None = None
+    sandbox_id = ""
     try:
         if not state.host_network:
             host.network.address(state.uid)
-        sandbox = await host.runtime.create_sandbox(sandbox_spec(pod, 0))
+        mounting.begin(state)
+        sandbox_id = await host.runtime.create_sandbox(sandbox_spec(pod, 0))
+        state.coming = sandbox_id
+        state.wake()
+        sandbox = await host.runtime.start_container(sandbox_id)
         if not state.host_network:
             await host.network.attach(state.uid, sandbox.id, sandbox.pid, ports=host_ports(pod.spec))
     except EngineUnavailable:
         raise
     except (RuntimeFailure, NoAddressLeft, OSError) as error:
         state.event("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
-        if sandbox is not None:
-            await host.runtime.remove(sandbox.id)
+        if sandbox_id:
+            await host.runtime.remove(sandbox_id)
         raise Failed("", "FailedCreatePodSandBox", str(error)) from error
+    finally:
+        state.coming = ""
     state.failures.pop("", None)
     state.observe(sandbox)
+
+
+async def _connected(state: PodState, sandbox_id: str) -> None:
+    """Wait until containers can run in it. Raises Abandoned when that will never be."""
+    while True:
+        snapshot = state.snapshot()
+        if snapshot.stop is None and snapshot.sandbox is not None and snapshot.sandbox.id == sandbox_id:
+            return
+        if snapshot.stop is not None or snapshot.coming != sandbox_id:
+            raise Abandoned
+        await state.news_within(NEWS_SECONDS)
 
 
 async def release_sandbox(state: PodState) -> None:
@@ -102,6 +121,7 @@ async def start(state: PodState, action: Start) -> None:
         raise Abandoned
     container_id = await _create(state, container, spec)
     state.failures.pop(action.name, None)
+    await _connected(state, action.sandbox_id)
     await _start(state, container, container_id)
     succeeded = await hooks.post_start(state, container, container_id)
     running = state.containers.get(container_id)

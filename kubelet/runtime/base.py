@@ -264,8 +264,11 @@ class Runtime(Protocol):
         """Ends of containers and removals, forever; starts with Lost once connected."""
         ...
 
-    async def create_sandbox(self, spec: SandboxSpec) -> Observed:
-        """Create and start a sandbox with a network of its own and nothing in it (unless it uses the host's)."""
+    async def create_sandbox(self, spec: SandboxSpec) -> str:
+        """The id of a sandbox with a network of its own and nothing in it (unless it uses the host's), to be started.
+
+        Containers may be created in it already.
+        """
         ...
 
     async def create_container(self, spec: ContainerSpec) -> str:

@@ -118,15 +118,14 @@ class DockerRuntime(Runtime):
         except _Gone:
             return None
 
-    async def create_sandbox(self, spec: SandboxSpec) -> Observed:
+    async def create_sandbox(self, spec: SandboxSpec) -> str:
         image = self._sandbox_image or await self._own_sandbox_image()
         config = translate.sandbox_config(
             spec, image=image, cgroup_parent=self._cgroup_parent, negative_oom=self._negative_oom
         )
         if not spec.host_network and self._sandbox_image:
             await self._ensure_image(self._sandbox_image)
-        container_id = await self._create(config, translate.container_name(spec.pod, "POD", spec.attempt))
-        return await self.start_container(container_id)
+        return await self._create(config, translate.container_name(spec.pod, "POD", spec.attempt))
 
     async def create_container(self, spec: ContainerSpec) -> str:
         config = translate.container_config(spec, cgroup_parent=self._cgroup_parent, negative_oom=self._negative_oom)

@@ -32,7 +32,7 @@ pytest_plugins = ["engine_fixtures"]
 @pytest.fixture
 async def sandbox(runtime: DockerRuntime) -> AsyncIterator[Observed]:
     pod = PodRef("default", "probe", str(uuid.uuid4()))
-    made = await runtime.create_sandbox(SandboxSpec(pod, 0, "probe-host"))
+    made = await runtime.start_container(await runtime.create_sandbox(SandboxSpec(pod, 0, "probe-host")))
     yield made
     for each in await runtime.list():
         if each.pod == pod:

@@ -259,3 +259,16 @@ def test_attempts_the_engine_lost_are_counted_on(make):
     }
     (action,) = plan(make.snapshot(make.pod(containerStatuses=[known]), make.sandbox())).actions
     assert action.attempt == 5
+
+
+@pytest.mark.parametrize(("inits", "begun"), [([], ["app"]), (["first", "second"], ["first"])])
+def test_the_first_containers_are_made_while_the_sandbox_is_connected(make, inits, begun):
+    pod = make.pod({"initContainers": [{"name": each, "image": "x"} for each in inits]})
+    snapshot = make.snapshot(pod, busy={"sandbox"}, coming="new")
+    assert [(each.name, each.sandbox_id) for each in plan(snapshot).actions] == [(each, "new") for each in begun]
+
+
+def test_a_restarted_pod_waits_for_its_sandbox(make):
+    pod = make.pod()
+    dead = make.container(pod, state="exited")
+    assert plan(make.snapshot(pod, dead, busy={"sandbox"}, coming="new")).actions == ()
