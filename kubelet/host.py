@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -14,6 +15,9 @@ from kubelet.pods.container_spec import ClusterDns
 from kubelet.pods.handlers import Handlers
 from kubelet.runtime.base import Runtime
 from kubelet.volumes.manager import Volumes
+
+STATUS_WRITES = 4
+"""Of all pods of the node, at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +36,5 @@ class Host:
     """The node's own, for pods with dnsPolicy Default."""
     memory_bytes: int
     allocatable: Mapping[str, str] = field(default_factory=dict)
+    status_lane: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STATUS_WRITES))
+    """Many pods that change at once share a few connections: each one more makes every request dearer."""

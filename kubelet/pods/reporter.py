@@ -24,7 +24,7 @@ from client.config import Client
 
 log = logging.getLogger("status")
 
-PROGRESS_DELAY_SECONDS = 0.2
+PROGRESS_DELAY_SECONDS = 0.5
 RETRY = Backoff(0.2, 5.0)
 
 _STRATEGIC = {"Content-Type": "application/strategic-merge-patch+json"}
@@ -39,8 +39,9 @@ class _Answer(msgspec.Struct):
 class Reporter:
     """The status of one pod."""
 
-    def __init__(self, client: Client, pod: Pod) -> None:
+    def __init__(self, client: Client, pod: Pod, lane: asyncio.Semaphore) -> None:
         self._client = client
+        self._lane = lane
         self._pod = pod
         self._sent = _wire(pod.status or PodStatus())
         self.latest = meta.clone(pod.status) if pod.status else PodStatus()
@@ -97,9 +98,10 @@ class Reporter:
             if not self._news.is_set():
                 await _wait(self._news, PROGRESS_DELAY_SECONDS)
             self._news.clear()
-            wanted = self._wanted
             try:
-                await self._patch(wanted)
+                async with self._lane:
+                    wanted = self._wanted
+                    await self._patch(wanted)
             except (ApiError, httpx2.HTTPError, OSError) as error:
                 if not _is_lost_cause(error):
                     failures += 1

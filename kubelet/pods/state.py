@@ -72,7 +72,7 @@ class PodState:
         self.host = host
         self.containers = {each.id: each for each in containers}
         self.failures: dict[str, Failure] = {}
-        self.reporter = Reporter(host.client, pod)
+        self.reporter = Reporter(host.client, pod, host.status_lane)
         self.probes = Probes(host.handlers, changed=self.wake, unhealthy=self._unhealthy)
         self.finished = False
         self.rejected = rejected
