@@ -31,6 +31,8 @@ log = logging.getLogger("kubelet")
 RESYNC_SECONDS = 60.0
 ENGINE_RETRY = Backoff(0.5, 10.0)
 WORKER_RETRY_SECONDS = 5.0
+USAGE_SECONDS = 10.0
+"""The kubelet's housekeeping interval in Kubernetes, too."""
 
 
 class Kubelet:
@@ -61,6 +63,7 @@ class Kubelet:
             await self.nodes.wait_synced()
             self._begin()
             tasks.create_task(self._resync())
+            tasks.create_task(self._watch_usage())
 
     def find(self, namespace: str, name: str) -> Worker | None:
         """The worker of a pod of this node."""
@@ -236,6 +239,15 @@ class Kubelet:
             await asyncio.to_thread(self._host.volumes.remove, uid)
         except (RuntimeFailure, OSError) as error:
             log.warning("pod %s, which is gone: %s", uid, error)
+
+    async def _watch_usage(self) -> None:
+        """A pod whose emptyDir on disk holds more than its sizeLimit is evicted, as nothing else would stop it."""
+        while True:
+            await asyncio.sleep(USAGE_SECONDS)
+            for worker in list(self.workers.values()):
+                why = await asyncio.to_thread(self._host.volumes.excess, worker.pod)
+                if why:
+                    worker.evict(why)
 
     async def _resync(self) -> None:
         while True:

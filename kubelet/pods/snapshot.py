@@ -20,6 +20,8 @@ BACKOFF_RESET_SECONDS = 600.0
 
 GONE_GRACE_SECONDS = 1.0
 """For the containers of a pod the API server no longer has: nobody is left to wish for more."""
+EVICTION_GRACE_SECONDS = 1.0
+"""For a pod that uses more than it may."""
 DEFAULT_GRACE_SECONDS = 30.0
 
 
@@ -71,6 +73,8 @@ class Snapshot:
     """What containers left to be said of their end, by id."""
     rejected: tuple[str, str] | None = None
     """Reason and message, when this node refused the pod."""
+    evicted: str = ""
+    """Why the pod has to leave this node, if it has."""
     gone: bool = False
     """The API server no longer has the pod."""
     ip: str = ""
@@ -127,6 +131,8 @@ class Snapshot:
         status = self.pod.status
         if status is not None and pods.is_terminal(self.pod):
             return Stop(grace_seconds(self.pod), reason=status.reason or "", message=status.message or "")
+        if self.evicted:
+            return Stop(EVICTION_GRACE_SECONDS, reason="Evicted", message=self.evicted)
         deadline = self.deadline
         if deadline is not None and self.now >= deadline:
             message = "Pod was active on the node longer than the specified deadline"

@@ -82,6 +82,7 @@ class PodState:
         """The actions under way, by key."""
         self.messages: dict[str, str] = {}
         """What dead containers left to be said, by id (see messages.py)."""
+        self.evicted = ""
         self.coming = ""
         """Id of the sandbox that exists but is not connected yet."""
         self.mounting = Mounting()
@@ -138,6 +139,13 @@ class PodState:
         self.gone = True
         self.wake()
 
+    def evict(self, why: str) -> None:
+        """The pod has to leave this node; Kubernetes: node-pressure eviction."""
+        if not self.evicted and self.snapshot().stop is None:
+            self.evicted = why
+            self.event("Warning", "Evicted", why)
+            self.wake()
+
     def observe(self, container: Observed) -> None:
         known = self.containers.get(container.id)
         if container.id in self._lost or (known is not None and known.rank > container.rank):
@@ -165,6 +173,7 @@ class PodState:
             condemned=self.probes.condemned,
             messages=self.messages,
             coming=self.coming,
+            evicted=self.evicted,
             rejected=self.rejected,
             gone=self.gone,
             ip=self.ip,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from lightkube.models.core_v1 import Volume
-from lightkube.resources.core_v1 import Pod
 
 from api import quantity
 from kubelet.pods.env import ConfigError
@@ -17,6 +16,7 @@ from linux import mounts
 
 _MODE, _MEMORY_MODE = 0o777, 0o1777
 _SET_GROUP = 0o2000
+_BLOCK_BYTES = 512
 
 
 class EmptyDir:
@@ -77,9 +77,22 @@ def _memory_limit(request: Request) -> int:
     return min(ofs, default=0)
 
 
-def limited(pod: Pod) -> Iterator[tuple[str, int]]:
-    """Volumes on disk that may hold only so many bytes."""
-    for volume in (pod.spec and pod.spec.volumes) or []:
-        source = volume.emptyDir
-        if source and source.sizeLimit and not source.medium:
-            yield volume.name, quantity.bytes_(str(source.sizeLimit))
+def excess(volume: Volume, path: Path) -> str:
+    """Kubernetes' message when the volume, on disk, holds more than it may; empty when all is well."""
+    source = volume.emptyDir
+    if source is None or not source.sizeLimit or source.medium:
+        return ""
+    limit = str(source.sizeLimit)
+    over = _used_bytes(path) > quantity.bytes_(limit)
+    return f'Usage of EmptyDir volume "{volume.name}" exceeds the limit "{limit}". ' if over else ""
+
+
+def _used_bytes(directory: Path) -> int:
+    """On the disk, as du counts: what is sparse or linked twice takes its room once. Files may go while it counts."""
+    blocks: dict[int, int] = {}
+    for parent, names, files in os.walk(directory):
+        for name in (*names, *files):
+            with contextlib.suppress(OSError):
+                about = os.lstat(os.path.join(parent, name))
+                blocks[about.st_ino] = about.st_blocks
+    return sum(blocks.values()) * _BLOCK_BYTES

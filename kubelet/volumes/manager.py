@@ -26,7 +26,7 @@ from lightkube.resources.core_v1 import Pod
 from api import meta
 from kubelet.pods.env import ConfigError, Surroundings, expand
 from kubelet.runtime.base import Mount
-from kubelet.volumes import files, sub_path
+from kubelet.volumes import empty_dir, files, sub_path
 from kubelet.volumes.empty_dir import EmptyDir
 from kubelet.volumes.files import FileVolume
 from kubelet.volumes.host_path import HostPath
@@ -113,6 +113,11 @@ class Volumes:
             propagation = _PROPAGATION.get(mount.mountPropagation or "", "")
             found.append(Mount(str(base), mount.mountPath, bool(mount.readOnly) or plugin.read_only, propagation))
         return found
+
+    def excess(self, pod: Pod) -> str:
+        """What is wrong when a volume of the pod holds more than it may."""
+        volumes = (each for each in (pod.spec and pod.spec.volumes) or [] if each.emptyDir)
+        return next(filter(None, (empty_dir.excess(each, self.path(meta.uid(pod), each)) for each in volumes)), "")
 
     def write(self, uid: str, name: str, content: str) -> Path:
         """A file of the pod itself, such as its /etc/hosts."""

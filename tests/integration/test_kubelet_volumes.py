@@ -63,3 +63,14 @@ async def test_a_failed_mount_is_told(node, api):
     await api.create("unmounted", {"containers": [shell("true")], "volumes": volumes})
     text = 'MountVolume.SetUp failed for volume "v" : hostPath type check failed: /proc/version is not a directory'
     await event(api, "unmounted", "FailedMount", text)
+
+
+async def test_a_volume_past_its_limit_evicts_the_pod(node, api):
+    volumes = [{"name": "cache", "emptyDir": {"sizeLimit": "1Mi"}}]
+    fill = "dd if=/dev/zero of=/cache/file bs=1M count=3; exec sleep 1000"
+    spec = {"containers": [shell(fill, volumeMounts=[{"name": "cache", "mountPath": "/cache"}])], "volumes": volumes}
+    await api.create("greedy", spec)
+    pod = await api.pod("greedy", phase_is("Failed"))
+    text = 'Usage of EmptyDir volume "cache" exceeds the limit "1Mi". '
+    assert (pod.status.reason, pod.status.message) == ("Evicted", text)
+    await event(api, "greedy", "Evicted", text)
