@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from bootstrap import preflight, supervisor
 from bootstrap.commands import ControlPlane, Node
 from bootstrap.errors import BootstrapError
 from bootstrap.options import DATA_DIR
-from linux import netlink, nft
+from linux import mounts, netlink, nft
 
 POD_LABEL = "io.kubernetes.pod.uid"
 NODE_LINKS = ("minik0", "minik.vxlan", "minik-svc")
@@ -46,28 +44,13 @@ def reset(
         _remove_containers(docker_host)
         _remove_network()
     for place in (Node(data_dir).directory, ControlPlane(data_dir).directory):
-        unmount_below(place)
         try:
-            shutil.rmtree(place)
-        except FileNotFoundError:
-            pass
+            mounts.remove_tree(place)
         except OSError as error:
-            raise BootstrapError(f"cannot remove {place}: {error.strerror} ({error.filename})") from None
+            raise BootstrapError(f"cannot remove {place}: {error}") from None
     with contextlib.suppress(OSError):
         data_dir.rmdir()  # only if nothing else lives there
     report("reset is complete")
-
-
-def unmount_below(directory: Path) -> None:
-    """Lazily unmount every mount at or below `directory`, deepest first."""
-    prefix = str(directory)
-    points = [_mount_point(line) for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    for point in sorted((each for each in points if each == prefix or each.startswith(f"{prefix}/")), reverse=True):
-        subprocess.run(["umount", "--lazy", point], capture_output=True)
-
-
-def _mount_point(mountinfo_line: str) -> str:
-    return mountinfo_line.split()[4].encode().decode("unicode_escape")  # blanks are written as \040
 
 
 def _remove_containers(docker_host: str) -> None:

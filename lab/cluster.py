@@ -35,7 +35,7 @@ from lab.tasks import finish, spawn
 
 __all__ = ["LAB_TIMING", "Host", "HostStatus", "Lab", "UpResult"]
 
-PROGRAMS = ("dockerd", "etcd", "nft", "unshare")
+PROGRAMS = ("dockerd", "etcd", "nft")
 START_TIMEOUT = 120.0  # seconds for one host; generous, because a loaded machine is slow but not broken
 
 # A dead node's pods are Ready elsewhere within 15 s: lease lost after 5 s, tolerated 2 s, then rescheduled.

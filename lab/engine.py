@@ -1,7 +1,8 @@
 """A Docker engine of a lab host's own: data root, exec root, socket, cgroup parent; nothing shared with this machine.
 
-The engine makes no bridge and no rules (the kubelet wires pods), reads no /etc/docker, and mounts in a mount namespace
-of its own, so that its mounts end with it. A supervisor keeps it running, as an init system does on a real machine.
+The engine makes no bridge and no rules (the kubelet wires pods) and reads no /etc/docker. It lives in a mount namespace
+of its own with a /run/containerd of its own, so it starts a containerd of its own: one that runs on this
+machine would see none of the engine's mounts. A supervisor keeps it running, as an init system does on a real machine.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ import httpx2
 from bootstrap import supervisor
 from bootstrap.files import write_atomic
 from lab.errors import LabError
+from lab.tasks import spawn
+from linux import mounts
 
 READY_TIMEOUT = 60.0  # seconds
 READY_EVERY = 0.03  # seconds between looks; a socket being made cannot be watched over HTTP
+CONTAINERD = Path("/run/containerd")  # where an engine looks for one that runs already, and where shims have sockets
 SHUTDOWN_TIMEOUT = 5  # seconds the engine gives containers when it is told to stop
 
 
@@ -48,16 +52,25 @@ def socket(run: Path) -> Path:
     return run / "docker.sock"
 
 
-def start(directory: Path, *, data: Path, run: Path, cgroup: str) -> None:
-    """Start the engine in the current network namespace; `directory` gets its configuration and logs."""
+def start(directory: Path, *, data: Path, run: Path, cgroup: str, volumes: Path) -> None:
+    """Start the engine in the current network namespace; `directory` gets its configuration and logs.
+
+    volumes: where the kubelet makes and mounts volumes; what is mounted there reaches the containers.
+    """
     run.mkdir(parents=True, exist_ok=True)
     config = directory / "daemon.json"
     write_atomic(config, json.dumps(configuration(data=data, run=run, cgroup=cgroup), indent=2) + "\n")
-    private_mounts = ("unshare", "--mount", "--propagation", "slave")
-    supervisor.write_config(
-        directory, [supervisor.Child("dockerd", (*private_mounts, "dockerd", "--config-file", str(config)))]
-    )
-    supervisor.start(directory)
+    supervisor.write_config(directory, [supervisor.Child("dockerd", ("dockerd", "--config-file", str(config)))])
+    for each in (volumes, CONTAINERD, own := run / "containerd"):
+        each.mkdir(parents=True, exist_ok=True)
+    mounts.share(volumes)
+
+    def in_own_namespace() -> None:
+        mounts.separate(shared=volumes)
+        mounts.bind(own, CONTAINERD)
+        supervisor.start(directory)
+
+    spawn(in_own_namespace).result()
 
 
 def wait_ready(directory: Path, run: Path) -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from bootstrap import supervisor
-from bootstrap.reset import unmount_below
 from lab import cgroups, engine, netns, network, processes, state
 from linux import mounts
 
@@ -98,14 +97,15 @@ class Host:
         network.plug(self.lab, self.name, self.namespace, f"{self.address}/{self.prefix}")
 
     def start_engine(self) -> None:
-        self._share_mounts()
-        data = self.directory / "docker"
-        self.call(lambda: engine.start(self.engine_directory, data=data, run=self.run_directory, cgroup=self.cgroup))
-
-    def _share_mounts(self) -> None:
-        """The kubelet mounts volumes on this disk; the engine, in a mount namespace of its own, must see them."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        mounts.share(self.directory)
+        self.call(
+            lambda: engine.start(
+                self.engine_directory,
+                data=self.directory / "docker",
+                run=self.run_directory,
+                cgroup=self.cgroup,
+                volumes=self.services_directory,
+            )
+        )
 
     def wait_engine(self) -> None:
         engine.wait_ready(self.engine_directory, self.run_directory)
@@ -113,10 +113,10 @@ class Host:
     def boot(self) -> None:
         """Start what was set up on the host before, as its init system would after power came back."""
         self.plug()
-        self.run_directory.mkdir(parents=True, exist_ok=True)
-        self._share_mounts()
-        for directory in self.services:
-            self.call(partial(supervisor.start, directory))
+        if self.engine_directory in self.services:
+            self.start_engine()
+        if self.services_directory in self.services:
+            self.call(partial(supervisor.start, self.services_directory))
 
     def is_up(self) -> bool:
         """Whether every service of the host has its supervisor."""
@@ -141,7 +141,7 @@ class Host:
     def clear_volatile(self) -> None:
         """Remove what a reboot would: mounts, cgroups, /run, the namespace with its links and rules."""
         for directory in (self.directory, self.run_directory):
-            unmount_below(directory)
+            mounts.unmount_below(directory)
         shutil.rmtree(self.run_directory, ignore_errors=True)
         cgroups.remove(self.cgroup)
         network.unplug(self.lab, self.name, self.namespace)

@@ -67,10 +67,17 @@ def kill(owners: Iterable[Owner]) -> None:
 
 
 def pause(owners: Iterable[Owner]) -> None:
-    """SIGSTOP all of them, until a look finds none that runs (a process may have been starting another)."""
+    """SIGSTOP all of them, until a look finds none that runs (a process may have been starting another).
+
+    One in an uninterruptible sleep stops when it wakes: it may be waiting for a child that was stopped before its exec.
+    """
     wanted = list(owners)
+    told: set[int] = set()
     deadline = time.monotonic() + KILL_DEADLINE
-    while awake := [process for process in find(wanted) if process.state not in "Tt"]:
+    while awake := [
+        each for each in find(wanted) if each.state not in "Tt" and (each.state != "D" or each.pid not in told)
+    ]:
+        told |= {process.pid for process in awake}
         for process in awake:
             _send(process.pid, signal.SIGSTOP)
         if time.monotonic() > deadline:

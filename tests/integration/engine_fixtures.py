@@ -2,7 +2,8 @@
 
 `docker_engine`   an engine that nobody else uses, with the image minik/busybox:1
 `runtime`         the kubelet's runtime on it
-`node`            the engine, an API server, and a kubelet of node-1 that can be killed and started
+`node`            the engine, an API server, and a kubelet of node-1 that can be killed and started. For one module: a
+                  kubelet ends what runs on its engine and is not of its pods
 `api`             what a test does through that API server; its pods are removed afterwards
 
 A test module asks for them with `pytest_plugins = ["engine_fixtures"]`.
@@ -55,7 +56,7 @@ async def runtime(docker_engine: Engine) -> AsyncIterator[DockerRuntime]:
     await made.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def node(docker_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeletNode]:
     if shutil.which("etcd") is None:
         pytest.skip("etcd is not installed")

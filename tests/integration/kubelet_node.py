@@ -28,15 +28,15 @@ from lightkube import ApiError
 from lightkube.resources.core_v1 import Event, Node, Pod
 
 from api import meta, pods
-from bootstrap import pki
+from bootstrap import pki, supervisor
 from client import rest
 from client.config import Client
+from lab import cgroups, engine, netns
 from linux import mounts
 
 BUSYBOX = "minik/busybox:1"
 NODE = "node-1"
 NODE_IP = "10.89.99.1"
-START_SECONDS = 30.0
 _CLONE_NEWNET = 0x40000000
 
 
@@ -59,44 +59,35 @@ def busybox_tar() -> bytes:
 
 
 class Engine:
-    """A Docker engine in a network namespace of its own."""
+    """A lab's Docker engine, in a network namespace with one address. `volumes` is for the kubelet's."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.volumes = directory / "node"
         self.namespace = f"mkt-{os.getpid()}"
         # Socket paths are limited to 108 bytes.
         self._run = Path(f"/run/{self.namespace}")
-        self.url = f"unix://{self._run}/docker.sock"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._cgroup = f"/{self.namespace}"
+        self.url = f"unix://{engine.socket(self._run)}"
 
     def enter(self, *command: str) -> list[str]:
         """The command, in the namespace. (`ip netns exec` would hide the cgroups.)"""
         return ["nsenter", f"--net=/run/netns/{self.namespace}", *command]
 
     def make_namespace(self) -> None:
-        self._run.mkdir()
         run("ip", "netns", "add", self.namespace)
         for command in ("link set lo up", "link add under type bridge", f"addr add {NODE_IP}/24 dev under"):
             run("ip", "-n", self.namespace, *command.split())
         run("ip", "-n", self.namespace, "link", "set", "under", "up")
 
     def start(self) -> None:
-        options = ["--iptables=false", "--bridge=none", "--exec-root", f"{self._run}/exec"]
-        options += ["--data-root", f"{self.directory}/data", "-H", self.url, "--pidfile", f"{self._run}/docker.pid"]
-        with (self.directory / "dockerd.log").open("ab") as log:
-            self._process = subprocess.Popen(self.enter("dockerd", *options), stdout=log, stderr=log)
-        deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError((self.directory / "dockerd.log").read_text()[-2000:])
-            time.sleep(0.1)
+        data = self.directory / "data"
 
-    def _answers(self) -> bool:
-        try:
-            self.client().ping()
-        except (docker.errors.DockerException, OSError):
-            return False
-        return True
+        def start() -> None:
+            engine.start(self.directory, data=data, run=self._run, cgroup=self._cgroup, volumes=self.volumes)
+
+        netns.call(self.namespace, start)
+        engine.wait_ready(self.directory, self._run)
 
     def client(self) -> docker.APIClient:
         return docker.APIClient(self.url, version="1.41", timeout=60)
@@ -108,26 +99,13 @@ class Engine:
         with contextlib.suppress(docker.errors.DockerException, OSError):
             for each in self.containers():
                 self.client().remove_container(each["Id"], force=True)
-        if self._process is not None:
-            self._process.send_signal(signal.SIGTERM)
-            try:
-                self._process.wait(20)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        supervisor.stop(self.directory)
 
     def remove_namespace(self) -> None:
-        subprocess.run(["ip", "netns", "del", self.namespace], check=False)
-        # The engine mounts its data root on itself and leaves it so.
-        for mounted in _mounts_below(self.directory) + _mounts_below(self._run):
-            subprocess.run(["umount", "-l", mounted], check=False)
-        shutil.rmtree(self._run, ignore_errors=True)
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-
-def _mounts_below(directory: Path) -> list[str]:
-    points = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-    return sorted((each for each in points if each.startswith(f"{directory}/")), reverse=True)
+        netns.delete(self.namespace)
+        for directory in (self._run, self.directory):
+            mounts.remove_tree(directory)
+        cgroups.remove(self._cgroup)
 
 
 def run(*command: str) -> str:
@@ -197,7 +175,7 @@ class KubeletNode:
     def __init__(self, engine: Engine, directory: Path) -> None:
         self.engine = engine
         self.directory = directory
-        self.data_dir = directory / "node"
+        self.data_dir = engine.volumes / "kubelet"
         self.control = ControlPlane(directory)
         self._relay = Relay(engine.namespace, self.control.port)
         self._kubelet: subprocess.Popen[bytes] | None = None

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -71,6 +71,13 @@ def docker(host: Host, *words: str) -> str:
     return done.stdout.strip()
 
 
+def until(holds: Callable[[], bool], *, seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def reaches(host: Host, address: str) -> bool:
     return host.run(["busybox", "ping", "-c", "1", "-W", "1", address]).returncode == 0
 
@@ -95,7 +102,7 @@ def test_a_cut_cable_and_its_healing(lab: Lab) -> None:
     one.plug()
     assert network.cable_is_cut(NAME, "node-1"), "what was pulled out on purpose stays out"
     faults.heal(one)
-    assert reaches(one, "10.86.0.12")
+    until(lambda: reaches(one, "10.86.0.12"))
 
 
 def test_containers_of_a_host_run_pause_and_die_with_it(lab: Lab, node: Host) -> None:
@@ -119,10 +126,7 @@ def test_containers_of_a_host_run_pause_and_die_with_it(lab: Lab, node: Host) ->
 
 def test_a_killed_engine_comes_back(lab: Lab, node: Host) -> None:
     pid = faults.kill(node, "dockerd")
-    deadline = time.monotonic() + 30
-    while supervisor.status(node.engine_directory)[0].pid in (pid, None):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: supervisor.status(node.engine_directory)[0].pid not in (pid, None))
     node.wait_engine()
     assert docker(node, "images", "--quiet", "minik/web:1")
 
