@@ -1,0 +1,14 @@
+"""What kubeadm is: makes one machine a control plane and others its nodes, and undoes it.
+
+    init.py, join.py, reset.py      the three commands, each its own story from top to bottom
+    options.py                      what they can be told: plain values, defaults, limits; no I/O
+    commands.py                     where files lie, and the command line of every component
+    preflight.py                    what a machine must have
+    pki.py, credentials.py          the CA and every certificate; kubeconfig.py: the files that carry them
+    tokens.py, discovery.py         bootstrap tokens, and trusting a cluster by its CA's hash
+    apiclient.py                    the few requests init and join make themselves
+    supervisor.py                   keeps a machine's components running; component.py: one of them, in the foreground
+    errors.py, files.py             one line that says what to do; files that are never half written
+
+Starts the components as processes and never imports them. The lab calls init and join like any machine.
+"""

@@ -1,4 +1,4 @@
-# Shared by scripts/up, down and test: becoming root, apt packages, the Python environment.
+# Shared by the scripts beside it: becoming root, apt packages, the Python environment, sections of checks.
 # Sourced, not run; the caller has set -euo pipefail and stands in the checkout.
 
 say() { printf '%s\n' "$*"; }
@@ -60,17 +60,24 @@ missing_packages() {
     fi
 }
 
+# What the tests call beside that. Debian 12's docker.io has the docker command inside.
+missing_test_packages() {
+    has docker || say docker-cli
+    has etcdctl || say etcd-client
+    has ps || say procps
+}
+
 apt_python_ok() {
     local version
     version=$(apt-cache policy python3 | sed -n 's/ *Candidate: *//p')
     [ -n "$version" ] && dpkg --compare-versions "$version" ge 3.11
 }
 
-# Install what is missing. Nothing that is running is disturbed, and no service is started by the installation:
-# the lab brings its own engines and etcd, on sockets and ports of their own.
+# install_packages FUNCTION: install what the function says is missing. Nothing that is running is disturbed, and no
+# service is started by the installation: the lab brings its own engines and etcd, on sockets and ports of their own.
 install_packages() {
-    local packages policy=/usr/sbin/policy-rc.d
-    mapfile -t packages < <(missing_packages)
+    local packages missing=$1 policy=/usr/sbin/policy-rc.d
+    mapfile -t packages < <("$missing")
     [ ${#packages[@]} -eq 0 ] && return
     has apt-get || die "please install: ${packages[*]} (no apt-get here)"
     say "Installing ${packages[*]}"
@@ -81,7 +88,7 @@ install_packages() {
     fi
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq < /dev/null || say "apt-get update failed; trying with the package lists that are there"
-    mapfile -t packages < <(missing_packages) # the lists may have changed which Python there is
+    mapfile -t packages < <("$missing") # the lists may have changed which Python there is
     apt-get install -qq -y --no-install-recommends "${packages[@]}" < /dev/null > /tmp/minik-apt.log 2>&1 || {
         tail -n 5 /tmp/minik-apt.log >&2
         die "apt-get could not install ${packages[*]}; the whole story is in /tmp/minik-apt.log"
@@ -110,6 +117,67 @@ ensure_venv() {
     say "$wanted" > "$stamp"
 }
 
+# The kubectl the tests compare with stands first, unless there is none to be had.
+ensure_kubectl() {
+    PATH=$(pwd)/.venv/bin:$PATH
+    [ -x .venv/bin/kubectl ] && return
+    say "Installing kubectl into .venv"
+    .venv/bin/python scripts/install-kubectl || has kubectl || die "no kubectl to compare with"
+}
+
+# section NAME COMMAND...: run one part of the checks; the summary tells how it went.
+results=()
+failed=0
+session=
+
+section() {
+    local name=$1 code=0 started=$SECONDS
+    shift
+    printf '\n=== %s\n' "$name"
+    # In a session of its own, so that everything it starts can be found; waited for in the background, so that a
+    # signal is handled at once.
+    # (Without --default-signal they would ignore Ctrl-C, as background processes of a script do.)
+    setsid env --default-signal=INT,QUIT "$@" < /dev/null &
+    session=$!
+    wait "$session" || code=$?
+    kill_session
+    if [ $code -eq 0 ]; then
+        results+=("ok       $name ($((SECONDS - started)) s)")
+    elif [ $code -eq 5 ] && [ "$1" = .venv/bin/pytest ]; then
+        results+=("none     $name: no test there was selected")
+    else
+        results+=("FAILED   $name (exit code $code, $((SECONDS - started)) s)")
+        failed=1
+    fi
+}
+
+# What a killed pytest left running belongs to its session.
+kill_session() {
+    if [ -n "$session" ]; then ps -o pid= -s "$session" | xargs -r kill -KILL 2> /dev/null || true; fi
+    session=
+}
+
+skip() { # skip NAME REASON
+    printf '\n=== %s\nskipped: %s\n' "$1" "$2"
+    results+=("skipped  $1: $2")
+}
+
+# What needs no engine, no etcd and no root.
+quick_sections() {
+    section "style" .venv/bin/ruff check .
+    section "format" .venv/bin/ruff format --check .
+    section "types" .venv/bin/mypy
+    section "imports" .venv/bin/lint-imports
+    section "links in the docs" scripts/doc-links --check
+    section "unit tests" .venv/bin/pytest --ignore tests/integration --ignore tests/e2e "$@"
+}
+
+summary() {
+    printf '\n=== summary\n'
+    printf '%s\n' "${results[@]}"
+    exit $failed
+}
+
 # Any shell has minikctl.
 LINK=/usr/local/bin/minikctl
 
@@ -124,6 +192,8 @@ link_cli() {
     fi
 }
 
+# Also one that leads nowhere, because its checkout is gone.
 unlink_cli() {
-    if [ -L $LINK ] && [ "$(readlink $LINK)" = "$(pwd)/.venv/bin/minikctl" ]; then rm -f $LINK; fi
+    [ -L $LINK ] || return 0
+    if [ ! -e $LINK ] || [ "$(readlink $LINK)" = "$(pwd)/.venv/bin/minikctl" ]; then rm -f $LINK; fi
 }
