@@ -124,7 +124,7 @@ def test_what_a_child_left_behind_is_killed_before_its_restart(directory: Path) 
 
 
 def test_orphans_are_reaped_so_that_no_successor_takes_them_for_alive(directory: Path) -> None:
-    script = f"setsid sleep 1000 & echo $! > {directory}/orphan; wait"
+    script = f"setsid sh -c 'echo $$ > {directory}/orphan; exec sleep 1000' & wait"
     begin(directory, shell("parent", script))
     orphan = int(str(eventually(lambda: (directory / "orphan").exists() and (directory / "orphan").read_text())))
     os.kill(state_of(directory, "parent").pid or 0, signal.SIGKILL)
