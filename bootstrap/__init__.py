@@ -1,7 +1,7 @@
 """What kubeadm is: makes one machine a control plane and others its nodes, and undoes it.
 
     init.py, join.py, reset.py      the three commands, each its own story from top to bottom
-    options.py                      what they can be told: plain values, defaults, limits; no I/O
+    options.py                      what they can be told: plain values and defaults, no I/O; limits.py: the rest
     commands.py                     where files lie, and the command line of every component
     preflight.py                    what a machine must have
     pki.py, credentials.py          the CA and every certificate; kubeconfig.py: the files that carry them

@@ -23,12 +23,9 @@ from lightkube.models.meta_v1 import Status
 from lightkube.resources.certificates_v1 import CertificateSigningRequest
 from lightkube.resources.core_v1 import ConfigMap, Node, Pod, Secret
 
-from bootstrap import kubeconfig
+from bootstrap import kubeconfig, limits
 from bootstrap.errors import BootstrapError, DiscoveryError, TokenError
 from client.config import SyncClient, connect_sync
-
-RETRY_EVERY = 0.05  # seconds between attempts while a server is coming up
-
 
 _DECODED = (Status, WatchEvent, Node, Pod, Secret, ConfigMap, CertificateSigningRequest)
 _decoding = threading.Lock()
@@ -84,14 +81,14 @@ def wait_ready(server: str, ca_file: Path, *, timeout: float) -> bool:
     """Wait until `server`/readyz answers ok. A process being born offers nothing to watch yet, so this asks again."""
     context = ssl.create_default_context(cafile=str(ca_file))
     deadline = time.monotonic() + timeout
-    with httpx2.Client(verify=context, trust_env=False, timeout=2.0) as http:
+    with httpx2.Client(verify=context, trust_env=False, timeout=limits.READY_TIMEOUT) as http:
         while time.monotonic() < deadline:
             try:
                 if http.get(f"{server}/readyz").status_code == 200:
                     return True
             except httpx2.HTTPError:
                 pass
-            time.sleep(RETRY_EVERY)
+            time.sleep(limits.RETRY_EVERY)
     return False
 
 

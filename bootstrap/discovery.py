@@ -14,12 +14,11 @@ import httpx2
 import yaml
 from cryptography import x509
 
-from bootstrap import apiclient, kubeconfig, pki, preflight
+from bootstrap import apiclient, kubeconfig, limits, pki, preflight
 from bootstrap.errors import DiscoveryError
 from bootstrap.options import SECURE_PORT, JoinOptions
 
 CLUSTER_INFO = "/api/v1/namespaces/kube-public/configmaps/cluster-info"
-REQUEST_TIMEOUT = 5.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def check_hash(cluster: Cluster, expected: Iterable[str]) -> None:
 
 def _fetch(url: str, *, deadline: float) -> object:
     """GET without trust. While nothing answers, the control plane may still be starting: try until the deadline."""
-    with httpx2.Client(verify=False, trust_env=False, timeout=REQUEST_TIMEOUT) as http:
+    with httpx2.Client(verify=False, trust_env=False, timeout=limits.ANSWER_TIMEOUT) as http:
         while True:
             try:
                 response = http.get(url)
@@ -83,4 +82,4 @@ def _fetch(url: str, *, deadline: float) -> object:
                 problem = apiclient.reason(error)
             if time.monotonic() >= deadline:
                 raise DiscoveryError(f"no cluster at {url.removesuffix(CLUSTER_INFO)}: {problem}")
-            time.sleep(apiclient.RETRY_EVERY)
+            time.sleep(limits.RETRY_EVERY)

@@ -30,7 +30,7 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.certificates_v1 import CertificateSigningRequest
 from lightkube.resources.core_v1 import Node as NodeResource
 
-from bootstrap import apiclient, commands, discovery, kubeconfig, pki, preflight, supervisor, tokens
+from bootstrap import apiclient, commands, discovery, kubeconfig, limits, pki, preflight, supervisor, tokens
 from bootstrap.commands import ControlPlane, Node
 from bootstrap.discovery import Cluster
 from bootstrap.errors import BootstrapError
@@ -43,8 +43,6 @@ Report = Callable[[str], None]
 
 CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client-kubelet"
 SERVING_SIGNER = "kubernetes.io/kubelet-serving"
-ASK_EVERY = 0.1
-"""Seconds between questions whether it is signed, or Ready. A watch of a quiet object knows no time to give up."""
 
 
 def join(options: JoinOptions, report: Report) -> JoinResult:
@@ -176,7 +174,7 @@ def _sign(
                 f"certificate request {name} was not signed in time: approve it (kubectl certificate approve {name}) "
                 "and join again, or look whether the controllers run"
             )
-        time.sleep(ASK_EVERY)
+        time.sleep(limits.ASK_EVERY)
         with contextlib.suppress(httpx2.HTTPError):  # the server went away for a moment
             current = client.get(CertificateSigningRequest, name)
 
@@ -226,7 +224,7 @@ def wait_node_ready(config: Path, name: str, *, timeout: float) -> None:
             with contextlib.suppress(httpx2.HTTPError, ApiError):
                 if _is_ready(client.get(NodeResource, name)):
                     return
-            time.sleep(ASK_EVERY)
+            time.sleep(limits.ASK_EVERY)
     raise BootstrapError(f"node {name} did not become Ready within {timeout:g} s; its kubelet's log may say why")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx2
 
-from bootstrap import preflight, supervisor
+from bootstrap import limits, preflight, supervisor
 from bootstrap.commands import ControlPlane, Node
 from bootstrap.errors import BootstrapError
 from bootstrap.options import DATA_DIR
@@ -23,7 +23,6 @@ from linux import mounts, netlink, nft
 POD_LABEL = "io.kubernetes.pod.uid"
 NODE_LINKS = ("minik0", "minik.vxlan", "minik-svc")
 NFT_TABLES = ("ip minik-proxy", "ip minik-pods")
-ENGINE_TIMEOUT = 60.0  # seconds; removing a container that runs takes a while
 
 
 def reset(
@@ -61,7 +60,7 @@ def _remove_containers(docker_host: str) -> None:
     transport = httpx2.HTTPTransport(uds=path)
     filters = json.dumps({"label": [POD_LABEL]})
     try:
-        with httpx2.Client(transport=transport, base_url="http://docker", timeout=ENGINE_TIMEOUT) as engine:
+        with httpx2.Client(transport=transport, base_url="http://docker", timeout=limits.ENGINE_TIMEOUT) as engine:
             listing = engine.get("/containers/json", params={"all": "true", "filters": filters})
             for container in listing.raise_for_status().json():
                 engine.delete(f"/containers/{container['Id']}", params={"force": "true", "v": "true"})

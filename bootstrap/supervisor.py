@@ -35,15 +35,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bootstrap import limits
 from bootstrap.errors import BootstrapError
 from bootstrap.files import write_atomic
-
-BACKOFF_FIRST = 0.2  # seconds
-BACKOFF_LIMIT = 10.0  # seconds
-HEALTHY_AFTER = 10.0  # seconds up, then the backoff starts anew
-STOP_GRACE = 10.0  # seconds from SIGTERM to SIGKILL, per child
-LOG_LIMIT = 10 * 1024 * 1024  # bytes; one older file is kept as <name>.log.1
-LOG_CHECK = 10.0  # seconds between looks at log sizes
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -97,7 +91,7 @@ def start(directory: Path) -> None:
     raise BootstrapError(f"cannot start the supervisor of {directory}: {done.stderr.strip() or 'unknown reason'}")
 
 
-def stop(directory: Path, *, timeout: float = 30) -> None:
+def stop(directory: Path, *, timeout: float = limits.STOP_TIMEOUT) -> None:
     """Stop the supervisor and everything it runs; returns when all of it is gone."""
     pid = running(directory)
     if pid is None:
@@ -207,9 +201,9 @@ class _Runner:
         self.exited(code)
 
     def exited(self, code: int) -> None:
-        if time.monotonic() - self.due > HEALTHY_AFTER:
+        if time.monotonic() - self.due > limits.HEALTHY_AFTER:
             self.backoff = 0.0
-        self.backoff = min(max(self.backoff * 2, BACKOFF_FIRST), BACKOFF_LIMIT)
+        self.backoff = min(max(self.backoff * 2, limits.BACKOFF_FIRST), limits.BACKOFF_LIMIT)
         self.last_exit = code
         self.restarts += 1
         self.due = time.monotonic() + self.backoff
@@ -219,9 +213,9 @@ class _Runner:
         if self.process is not None:
             self.process.terminate()
             try:
-                self.last_exit = self.process.wait(STOP_GRACE)
+                self.last_exit = self.process.wait(limits.STOP_GRACE)
             except subprocess.TimeoutExpired:
-                _say(f"{self.child.name}: did not stop within {STOP_GRACE:g} s, killed")
+                _say(f"{self.child.name}: did not stop within {limits.STOP_GRACE:g} s, killed")
             _kill_group(self.process.pid)
             self.process.wait()
             self.process = None
@@ -239,7 +233,7 @@ class _Runner:
 
     def rotate(self) -> None:
         # Copy and truncate: the child keeps its open file, and because it appends, it goes on at the new end.
-        if self.log.exists() and self.log.stat().st_size > LOG_LIMIT:
+        if self.log.exists() and self.log.stat().st_size > limits.LOG_LIMIT:
             shutil.copyfile(self.log, self.log.with_suffix(".log.1"))
             os.truncate(self.log, 0)
 
@@ -250,7 +244,7 @@ class Supervisor:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.runners: list[_Runner] = []
-        self.next_log_check = time.monotonic() + LOG_CHECK
+        self.next_log_check = time.monotonic() + limits.LOG_CHECK
 
     def run(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
@@ -307,7 +301,7 @@ class Supervisor:
 
     def rotate_logs(self) -> None:
         if time.monotonic() >= self.next_log_check:
-            self.next_log_check = time.monotonic() + LOG_CHECK
+            self.next_log_check = time.monotonic() + limits.LOG_CHECK
             for runner in self.runners:
                 runner.rotate()
 

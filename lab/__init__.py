@@ -9,7 +9,7 @@
     images.py           the images of the examples, made from busybox
     state.py            what is remembered on disk, and where everything is
     leftovers.py        removing labs of tests that were interrupted
-    progress.py, tasks.py, errors.py
+    limits.py, progress.py, tasks.py, errors.py
 
 What runs on a host is started by bootstrap.
 """

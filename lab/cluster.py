@@ -27,7 +27,7 @@ from bootstrap.commands import ControlPlane
 from bootstrap.init import init
 from bootstrap.join import join, wait_node_ready
 from bootstrap.options import InitOptions, InitResult, JoinOptions, Timing
-from lab import cgroups, faults, images, netns, network, processes, state
+from lab import cgroups, faults, images, limits, netns, network, processes, state
 from lab.errors import LabError
 from lab.host import Host, HostStatus
 from lab.progress import Listener, Steps, silent
@@ -36,7 +36,6 @@ from lab.tasks import finish, spawn
 __all__ = ["LAB_TIMING", "Host", "HostStatus", "Lab", "UpResult"]
 
 PROGRAMS = ("dockerd", "etcd", "nft")
-START_TIMEOUT = 120.0  # seconds for one host; generous, because a loaded machine is slow but not broken
 
 # A dead node's pods are Ready elsewhere within 15 s: lease lost after 5 s, tolerated 2 s, then rescheduled.
 LAB_TIMING = Timing(
@@ -174,7 +173,7 @@ class Lab:
             faults.start(host)
         if wait and host.role == "node":
             with steps.step(name, "Ready"):
-                wait_node_ready(self.admin_conf, name, timeout=START_TIMEOUT)
+                wait_node_ready(self.admin_conf, name, timeout=limits.START_TIMEOUT)
 
     def cut(self, name: str) -> None:
         faults.cut(self._acting(name))
@@ -226,7 +225,7 @@ class Lab:
 
     def _init(self, host: Host, steps: Steps) -> InitResult:
         options = InitOptions(
-            data_dir=host.directory, advertise_address=host.address, timing=self.timing, timeout=START_TIMEOUT
+            data_dir=host.directory, advertise_address=host.address, timing=self.timing, timeout=limits.START_TIMEOUT
         )
         with steps.step(host.name, "control plane"):
             return host.call(lambda: init(options, lambda line: None))
@@ -248,13 +247,13 @@ class Lab:
             image_dir=self._image_dir,
             cgroup_parent=host.cgroup,
             timing=self.timing,
-            timeout=START_TIMEOUT,
+            timeout=limits.START_TIMEOUT,
             wait=False,
         )
         with steps.step(host.name, "join"):
             host.call(lambda: join(options, lambda line: None))
         with steps.step(host.name, "Ready"):
-            wait_node_ready(self.admin_conf, host.name, timeout=START_TIMEOUT)
+            wait_node_ready(self.admin_conf, host.name, timeout=limits.START_TIMEOUT)
 
     # --- removing -------------------------------------------------------------------------------------------------
 

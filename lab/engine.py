@@ -15,14 +15,12 @@ import httpx2
 
 from bootstrap import supervisor
 from bootstrap.files import write_atomic
+from lab import limits
 from lab.errors import LabError
 from lab.tasks import spawn
 from linux import mounts
 
-READY_TIMEOUT = 60.0  # seconds
-READY_EVERY = 0.03  # seconds between looks; a socket being made cannot be watched over HTTP
 CONTAINERD = Path("/run/containerd")  # where an engine looks for one that runs already, and where shims have sockets
-SHUTDOWN_TIMEOUT = 5  # seconds the engine gives containers when it is told to stop
 
 
 def configuration(*, data: Path, run: Path, cgroup: str) -> dict[str, object]:
@@ -43,7 +41,7 @@ def configuration(*, data: Path, run: Path, cgroup: str) -> dict[str, object]:
         "log-driver": "json-file",
         "log-opts": {"max-size": "10m", "max-file": "2"},
         "log-level": "warn",
-        "shutdown-timeout": SHUTDOWN_TIMEOUT,
+        "shutdown-timeout": limits.ENGINE_SHUTDOWN,
         "features": {"buildkit": False},
     }
 
@@ -75,18 +73,20 @@ def start(directory: Path, *, data: Path, run: Path, cgroup: str, volumes: Path)
 
 def wait_ready(directory: Path, run: Path) -> None:
     """Wait until the engine answers. Raises LabError."""
-    deadline = time.monotonic() + READY_TIMEOUT
+    deadline = time.monotonic() + limits.ENGINE_TIMEOUT
     while not _answers(run):
         if time.monotonic() > deadline:
             raise LabError(f"the Docker engine did not start; see {directory}/logs/dockerd.log")
-        time.sleep(READY_EVERY)
+        time.sleep(limits.ENGINE_ASK_EVERY)
 
 
 def _answers(run: Path) -> bool:
     if not socket(run).exists():
         return False
     try:
-        with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(socket(run))), timeout=5.0) as engine:
+        with httpx2.Client(
+            transport=httpx2.HTTPTransport(uds=str(socket(run))), timeout=limits.ENGINE_ANSWER_TIMEOUT
+        ) as engine:
             return engine.get("http://docker/_ping").status_code == 200
     except httpx2.HTTPError:
         return False

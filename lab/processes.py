@@ -17,10 +17,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import limits
 from lab.errors import LabError
 
-KILL_DEADLINE = 15.0  # seconds for the kernel to end what was killed
-RECHECK = 0.01  # seconds
 ENGINE_PROGRAMS = frozenset({"etcd", "dockerd", "containerd", "containerd-shim", "containerd-shim-runc-v2"})
 _SUPERVISOR = "bootstrap.supervisor"
 
@@ -57,13 +56,13 @@ def find(owners: Iterable[Owner]) -> list[Process]:
 def kill(owners: Iterable[Owner]) -> None:
     """SIGKILL all of them, until none is left. Raises LabError if the kernel does not let go of one."""
     wanted = list(owners)
-    deadline = time.monotonic() + KILL_DEADLINE
+    deadline = time.monotonic() + limits.KILL_DEADLINE
     while alive := find(wanted):
         for process in alive:
             _send(process.pid, signal.SIGKILL)
         if time.monotonic() > deadline:
             raise LabError(f"process {alive[0].pid} ({' '.join(alive[0].argv[:1])}) cannot be killed")
-        time.sleep(RECHECK)
+        time.sleep(limits.RECHECK)
 
 
 def pause(owners: Iterable[Owner]) -> None:
@@ -73,7 +72,7 @@ def pause(owners: Iterable[Owner]) -> None:
     """
     wanted = list(owners)
     told: set[int] = set()
-    deadline = time.monotonic() + KILL_DEADLINE
+    deadline = time.monotonic() + limits.KILL_DEADLINE
     while awake := [
         each for each in find(wanted) if each.state not in "Tt" and (each.state != "D" or each.pid not in told)
     ]:
@@ -82,7 +81,7 @@ def pause(owners: Iterable[Owner]) -> None:
             _send(process.pid, signal.SIGSTOP)
         if time.monotonic() > deadline:
             raise LabError(f"process {awake[0].pid} cannot be paused")
-        time.sleep(RECHECK)
+        time.sleep(limits.RECHECK)
 
 
 def resume(owners: Iterable[Owner]) -> None:

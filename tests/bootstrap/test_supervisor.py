@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap import supervisor
+from bootstrap import limits, supervisor
 from bootstrap.errors import BootstrapError
 from bootstrap.supervisor import Child
 
@@ -146,7 +146,7 @@ def test_a_broken_config_is_one_line(tmp_path: Path) -> None:
 
 
 def test_logs_are_rotated_while_the_child_writes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "LOG_LIMIT", 10)
+    monkeypatch.setattr(limits, "LOG_LIMIT", 10)
     (tmp_path / "logs").mkdir()
     runner = supervisor._Runner(shell("one", "true"), tmp_path)
     with open(runner.log, "ab", buffering=0) as log:
