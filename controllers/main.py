@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from lightkube import ConfigError
+from lightkube.resources.core_v1 import ReplicationController
 
 from api.durations import parse_duration
 from api.process import configure_logging, run_until_signalled
@@ -22,7 +23,9 @@ from client.leader import LeaderElector, LeadershipLost, LeaseTiming
 from controllers import signing
 from controllers.csr import CsrController, Lifetimes
 from controllers.deployment import DeploymentController
+from controllers.endpoint import EndpointsController
 from controllers.endpointslice import EndpointSliceController
+from controllers.endpointslicemirroring import EndpointSliceMirroringController
 from controllers.garbage_collector import GarbageCollector
 from controllers.manager import Manager
 from controllers.namespace import NamespaceController
@@ -68,7 +71,10 @@ def build(client: Client, options: argparse.Namespace) -> Manager:
     manager = Manager(client)
     DeploymentController(manager)
     ReplicaSetController(manager)
+    ReplicaSetController(manager, ReplicationController)
     EndpointSliceController(manager)
+    EndpointsController(manager)
+    EndpointSliceMirroringController(manager)
     NodeLifecycleController(
         manager,
         timing=Timing(

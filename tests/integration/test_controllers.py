@@ -19,10 +19,14 @@ from lightkube.models.certificates_v1 import CertificateSigningRequestSpec
 from lightkube.models.core_v1 import (
     Container,
     ContainerPort,
+    EndpointAddress,
+    EndpointPort,
+    EndpointSubset,
     NodeCondition,
     NodeStatus,
     PodSpec,
     PodTemplateSpec,
+    ReplicationControllerSpec,
     ServicePort,
     ServiceSpec,
 )
@@ -31,10 +35,12 @@ from lightkube.resources.apps_v1 import Deployment, ReplicaSet
 from lightkube.resources.certificates_v1 import CertificateSigningRequest
 from lightkube.resources.core_v1 import (
     ConfigMap,
+    Endpoints,
     Event,
     Namespace,
     Node,
     Pod,
+    ReplicationController,
     Secret,
     Service,
     ServiceAccount,
@@ -348,6 +354,60 @@ async def test_a_terminating_pod_leaves_the_rotation_before_it_goes(client, name
     nodes.silent.clear()
     nodes.look_again()
     await until(client, EndpointSlice, lambda objs: victim not in endpoints(objs), namespace=namespace)
+
+
+async def test_endpoints_show_what_the_slices_show_and_go_with_their_service(client, namespace, nodes):
+    await client.create(service(namespace))
+    await client.create(replica_set(namespace, replicas=2))
+
+    def addresses(found: list[Endpoints]) -> list[str]:
+        return sorted(each.targetRef.name for one in found for s in one.subsets or [] for each in s.addresses or [])
+
+    found = await until(client, Endpoints, lambda o: len(addresses(o)) == 2, namespace=namespace)
+    (subset,) = found[0].subsets
+    assert [(port.name, port.port) for port in subset.ports] == [("http", 80)]
+    slices = await until(client, EndpointSlice, lambda o: len(endpoints(o)) == 2, namespace=namespace)
+    assert sorted(endpoints(slices)) == addresses(found)
+    await client.patch(Endpoints, "web", {"subsets": None}, namespace=namespace)
+    await until(client, Endpoints, lambda o: len(addresses(o)) == 2, namespace=namespace)
+    await client.delete(Service, "web", namespace=namespace)
+    await until(client, Endpoints, lambda objs: not objs, namespace=namespace)
+
+
+async def test_hand_made_endpoints_become_slices(client, namespace):
+    subset = EndpointSubset(addresses=[EndpointAddress(ip="192.0.2.7")], ports=[EndpointPort(name="http", port=81)])
+    await client.create(Endpoints(metadata=ObjectMeta(name="web", namespace=namespace), subsets=[subset]))
+    await client.create(service(namespace, selector=None))
+
+    def mirrored(found: list[EndpointSlice]) -> list[tuple[list[str], int]]:
+        return [(each.addresses, one.ports[0].port) for one in found for each in one.endpoints or []]
+
+    (one,) = await until(client, EndpointSlice, lambda o: mirrored(o) == [(["192.0.2.7"], 81)], namespace=namespace)
+    manager = meta.labels(one)["endpointslice.kubernetes.io/managed-by"]
+    assert manager == "endpointslicemirroring-controller.k8s.io"
+    change = {"subsets": [{"addresses": [{"ip": "192.0.2.8"}], "ports": [{"name": "http", "port": 82}]}]}
+    await client.patch(Endpoints, "web", change, namespace=namespace)
+    await until(client, EndpointSlice, lambda o: mirrored(o) == [(["192.0.2.8"], 82)], namespace=namespace)
+    await client.delete(Service, "web", namespace=namespace)
+    await until(client, EndpointSlice, lambda objs: not objs, namespace=namespace)
+    await until(client, Endpoints, lambda objs: not objs, namespace=namespace)
+
+
+async def test_a_replication_controller_keeps_its_pods(client, namespace, nodes):
+    spec = ReplicationControllerSpec(replicas=2, selector={"app": "web"}, template=template())
+    wanted = ReplicationController(metadata=ObjectMeta(name="web", namespace=namespace), spec=spec)
+    await client.create(wanted)
+    found = await until(client, Pod, ready(2), namespace=namespace)
+    await client.delete(Pod, meta.name(found[0]), namespace=namespace)
+    await until(
+        client,
+        Pod,
+        lambda o: ready(2)(o) and meta.name(found[0]) not in {meta.name(p) for p in o},
+        namespace=namespace,
+    )
+    await until(client, ReplicationController, lambda o: o[0].status.availableReplicas == 2, namespace=namespace)
+    await client.patch(ReplicationController, "web", {"spec": {"replicas": 0}}, namespace=namespace)
+    await until(client, Pod, lambda objs: not objs, namespace=namespace)
 
 
 async def test_services_without_selector_are_left_alone(client, namespace, nodes):
