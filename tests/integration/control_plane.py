@@ -33,13 +33,13 @@ from client import rest
 from client.config import Client
 from client.informer import Informer
 
-DEADLINE = 20.0
+DEADLINE = 30.0
 USERS = {
     "admin": pki.Request(common_name="kubernetes-admin", organizations=("system:masters",)),
     "scheduler": pki.Request(common_name="system:kube-scheduler"),
     "controllers": pki.Request(common_name="system:kube-controller-manager"),
 }
-FAST = ["--leader-elect-lease-duration=2", "--leader-elect-renew-deadline=1.5", "--leader-elect-retry-period=0.2"]
+FAST = ["--leader-elect-lease-duration=5", "--leader-elect-renew-deadline=4.5", "--leader-elect-retry-period=0.2"]
 
 
 def free_port() -> int:
