@@ -245,7 +245,7 @@ class FakeKubelets:
         except ApiError as error:
             if error.status.code != 404:
                 raise
-            await self.client.create(Lease(metadata=metadata, spec=spec))
+            await ignoring_gone(self.client.create(Lease(metadata=metadata, spec=spec)))  # another renewal was faster
 
     def look_again(self) -> None:
         """`hold` or `silent` changed: every pod is judged anew."""
