@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import functools
 import re
-import types
-import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -22,12 +20,11 @@ from functools import cache
 from typing import Any
 
 import msgspec
-from lightkube.models import resource as resource_model
-from lightkube.models.meta_v1 import ObjectMeta
 
 from api import quantity
 from api.errors import BadRequest, Invalid, required
 from apiserver.schema.document import JSON, MAX_COMPLAINTS, YAML, Document, read_document
+from apiserver.schema.node import ANY, Schema, of_class
 
 __all__ = ["JSON", "YAML", "Document", "read_document"]  # what callers of the edge need, under one name
 
@@ -38,81 +35,6 @@ class FieldValidation(StrEnum):
     IGNORE = "Ignore"
     WARN = "Warn"
     STRICT = "Strict"
-
-
-# --- the shape of a class ---------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Shape:
-    """What a value may hold. `kind` is struct, list, map, strings, quantity, quantities or any."""
-
-    kind: str
-    members: dict[str, Shape] = field(default_factory=dict)
-    inner: Shape | None = None
-    name: str = ""
-    """Of a struct: its Kubernetes type."""
-
-
-_ANY = Shape("any")
-_STRINGS = Shape("strings")
-_QUANTITY = Shape("quantity")
-_QUANTITIES = Shape("quantities")
-# lightkube types these plain `dict`; Kubernetes maps resource names to quantities.
-_QUANTITY_MAPS = frozenset({"limits", "requests", "capacity", "allocatable", "overhead", "allocatedResources"})
-_FREE_MAPS = frozenset({"extra", "fieldsV1"})
-
-
-@cache
-def shape_of(cls: type) -> Shape:
-    """The shape of a struct class. Recursive classes refer back to themselves."""
-    return _struct_shape(cls, {})
-
-
-def _struct_shape(cls: type, known: dict[type, Shape]) -> Shape:
-    if cls in known:
-        return known[cls]
-    shape = known[cls] = Shape("struct", name=cls.__name__)
-    written = {name: str(text) for base in cls.__mro__ for name, text in vars(base).get("__annotations__", {}).items()}
-    for each in msgspec.structs.fields(cls):
-        is_quantity = "Quantity" in written.get(each.name, "")
-        shape.members[each.encode_name] = _QUANTITY if is_quantity else _type_shape(each.type, each.encode_name, known)
-    return shape
-
-
-def _type_shape(declared: Any, name: str, known: dict[type, Shape]) -> Shape:
-    origin = typing.get_origin(declared)
-    if origin in (typing.Union, types.UnionType):
-        inner = [each for each in typing.get_args(declared) if each is not type(None)]
-        return _type_shape(inner[0], name, known) if len(inner) == 1 else _ANY
-    if origin is list:
-        return Shape("list", inner=_type_shape(typing.get_args(declared)[0], name, known))
-    if declared is dict or origin is dict:
-        if name in _QUANTITY_MAPS:
-            return _QUANTITIES
-        return _ANY if name in _FREE_MAPS else _STRINGS
-    if isinstance(declared, type) and issubclass(declared, msgspec.Struct):
-        return _struct_shape(declared, known)
-    return _ANY
-
-
-def shape_of_schema(schema: Mapping[str, Any], name: str = "") -> Shape:
-    """The shape that an OpenAPI schema of a custom resource describes; its metadata is every object's."""
-    if schema.get("x-kubernetes-preserve-unknown-fields"):
-        return _ANY
-    match schema.get("type"):
-        case "object" if "properties" in schema or name:
-            shape = Shape("struct", name=name)
-            shape.members = {key: shape_of_schema(inner) for key, inner in schema.get("properties", {}).items()}
-            if name:
-                shape.members |= {"apiVersion": _ANY, "kind": _ANY, "metadata": shape_of(ObjectMeta)}
-            return shape
-        case "array":
-            return Shape("list", inner=shape_of_schema(schema.get("items", {})))
-    return _ANY
-
-
-assert resource_model.Quantity is str  # `Quantity` is only visible in the annotations' text
 
 
 # --- documents to objects ---------------------------------------------------------------------------------------
@@ -126,43 +48,55 @@ class Problems:
     wrong: list[str] = field(default_factory=list)
 
 
-def normalise(value: Any, shape: Shape, path: str, problems: Problems) -> Any:
+def normalise(value: Any, schema: Schema, path: str, problems: Problems) -> Any:
     """Walk a raw value: drop nulls, write quantities as text, note what is unknown or of the wrong type."""
-    match shape.kind:
-        case "struct" if isinstance(value, dict):
-            _normalise_struct(value, shape, path, problems)
-        case "list" if isinstance(value, list):
-            inner = typing.cast(Shape, shape.inner)
-            if inner.kind != "any":
+    match schema.type:
+        case "object" if isinstance(value, dict):
+            _normalise_object(value, schema, path, problems)
+        case "array" if isinstance(value, list):
+            items = schema.items or ANY
+            if items.type != "string":
                 for index, each in enumerate(value):
-                    value[index] = normalise(each, inner, f"{path}[{index}]", problems)
-        case "strings" if isinstance(value, dict):
-            _check_strings(value, path, problems)
-        case "quantities" if isinstance(value, dict):
-            for key in value:
-                value[key] = _quantity(value[key], f"{path}.{key}", problems)
+                    value[index] = normalise(each, items, f"{path}[{index}]", problems)
+        case "map" if isinstance(value, dict):
+            items = schema.items or ANY
+            if items.type == "string":
+                _check_strings(value, path, problems)
+            else:
+                for key in value:
+                    value[key] = normalise(value[key], items, f"{path}.{key[:100]}", problems)
         case "quantity":
             return _quantity(value, path, problems)
-        case _:
-            pass
+        case "integer" | "int-or-string" if value.__class__ is int:
+            bits = 32 if schema.type == "int-or-string" else schema.bits
+            if not -(1 << bits - 1) <= value < 1 << bits - 1:
+                _out_of_range(value, f"int{bits}", path, problems)
+        case "any":
+            _check_numbers(value, path, problems)
     return value
 
 
-def _normalise_struct(value: dict[str, Any], shape: Shape, path: str, problems: Problems) -> None:
-    members = shape.members
+def _normalise_object(value: dict[str, Any], schema: Schema, path: str, problems: Problems) -> None:
+    members = schema.properties
     nulls = []
     for key, inner in value.items():
-        member = members.get(key)
+        member = members.get(key) or schema.items
         if member is None:
             problems.unknown.append(f"{path}.{key}" if path else key)
         elif inner is None:
             nulls.append(key)
-        elif member.kind != "any":
+        elif member.type not in _BY_CLASS:
             value[key] = normalise(inner, member, f"{path}.{key}" if path else key, problems)
-        elif inner.__class__ is not str:
-            _check_numbers(inner, f"{path}.{key}" if path else key, problems)
     for key in nulls:
         del value[key]
+
+
+_BY_CLASS = frozenset({"string", "bytes", "boolean", "number", "time"})
+"""What the conversion to the class checks well enough."""
+
+
+def _out_of_range(value: int, kind: str, path: str, problems: Problems) -> None:
+    problems.wrong.append(f"{path}: cannot unmarshal number {str(value)[:40]} into Go value of type {kind}")
 
 
 def _check_numbers(value: Any, path: str, problems: Problems) -> None:
@@ -173,7 +107,7 @@ def _check_numbers(value: Any, path: str, problems: Problems) -> None:
         if isinstance(each, dict | list):
             left += each.values() if isinstance(each, dict) else each
         elif isinstance(each, int) and not -(2**63) <= each < 2**63:
-            problems.wrong.append(f"{path}: cannot unmarshal number {str(each)[:40]} into Go value of type int64")
+            _out_of_range(each, "int64", path, problems)
 
 
 def _check_strings(value: dict[str, Any], path: str, problems: Problems) -> None:
@@ -217,20 +151,20 @@ class Decoded:
 def decode(document: Document, cls: type, *, validation: FieldValidation = FieldValidation.WARN) -> Decoded:
     """Turn a document into `cls`. Raises BadRequest, or Invalid when a required field is missing."""
     info = identity(cls)
-    value, complaints = checked(document, shape_of(cls), info, validation=validation)
+    value, complaints = checked(document, of_class(cls), info, validation=validation)
     return Decoded(converted(value, functools.partial(msgspec.convert, type=cls), info), complaints)
 
 
 def checked(
-    document: Document, shape: Shape, info: Identity, *, validation: FieldValidation
+    document: Document, schema: Schema, info: Identity, *, validation: FieldValidation
 ) -> tuple[dict[str, Any], list[str]]:
-    """The normalised value and warnings of a document that fits a shape. Raises BadRequest."""
+    """The normalised value and warnings of a document that fits a schema. Raises BadRequest."""
     value = document.value
     if not isinstance(value, dict):
         raise BadRequest(f"couldn't get version/kind; json parse error: expected object, got {_type_name(value)}")
     _check_identity(value, info)
     problems = Problems()
-    normalise(value, shape, "", problems)
+    normalise(value, schema, "", problems)
     if problems.wrong:
         raise BadRequest(f"{_handled(info)}: {'; '.join(problems.wrong[:MAX_COMPLAINTS])}")
     complaints = _complaints(document, problems) if validation != FieldValidation.IGNORE else []

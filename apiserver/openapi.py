@@ -1,4 +1,4 @@
-"""OpenAPI v3 of what is served, made from the struct classes: for `kubectl explain`, `apply`, `diff` and validation.
+"""OpenAPI v3 of what is served, made from Kubernetes' definitions: for `kubectl explain`, `diff` and validation.
 
 Interface: `add_routes(app)`, `group_document(group, version)`. Documents are made on first use and kept as bytes.
 Kubernetes: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#openapi-v3. Names of schemas, the extensions
@@ -8,15 +8,9 @@ x-kubernetes-group-version-kind and x-kubernetes-patch-*, and the query paramete
 from __future__ import annotations
 
 import hashlib
-import inspect
-import re
-import types
-import typing
-from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-import msgspec
 from fastapi import FastAPI
 from fastapi import Request as HttpRequest
 from fastapi import Response as HttpResponse
@@ -28,7 +22,7 @@ from apiserver.http.responses import error_response
 from apiserver.registry.kind import Kind
 from apiserver.registry.model import Documents
 from apiserver.registry.registry import Registry
-from apiserver.strategic_patch import merge_key
+from apiserver.schema import node
 
 _PREFIX = "#/components/schemas/"
 _QUERY = {"dryRun": "string", "fieldManager": "string", "fieldValidation": "string"}
@@ -76,9 +70,9 @@ def _document(group: str, version: str, kinds: tuple[Kind, ...]) -> bytes:
     for kind in kinds:
         name = kind_schema(kind)
         if isinstance(kind.objects, Documents):
-            schemas[name] = {**kind.objects.schema}
+            schemas[name] = {**kind.objects.definition}
         else:
-            _add_struct(kind.objects, schemas)
+            _add_definition(name, schemas)
         schemas[name]["x-kubernetes-group-version-kind"] = [_gvk(kind)]
         paths |= _paths(kind)
     info = {"title": "Kubernetes", "version": KUBERNETES_VERSION}
@@ -148,83 +142,31 @@ def kind_schema(kind: Kind) -> str:
 
 def schema_name(cls: type) -> str:
     """Kubernetes' name of a type: io.k8s.api.core.v1.PodSpec."""
-    model = next(each for each in cls.__mro__ if each.__module__.startswith("lightkube.models."))
-    group, _, version = model.__module__.rpartition(".")[2].partition("_")
-    root = "io.k8s.apimachinery.pkg.apis.meta" if group == "meta" else f"io.k8s.api.{group}"
-    return f"{root}.{version}.{model.__name__}"
+    return node.name_of_class(cls)
 
 
-def _add_struct(cls: type, schemas: dict[str, Any]) -> None:
-    name = schema_name(cls)
+def _add_definition(name: str, schemas: dict[str, Any]) -> None:
+    """A definition as it is published, with its words and with all that it refers to."""
     if name in schemas:
         return
-    schema: dict[str, Any] = {"type": "object"}
-    schemas[name] = schema
-    summary, descriptions = documentation(cls)
-    if summary:
-        schema["description"] = summary
-    shape = codec.shape_of(cls)
-    schema["properties"] = {
-        each.encode_name: _property(each, shape, descriptions, schemas) for each in msgspec.structs.fields(cls)
-    }
-    if needed := [each.encode_name for each in msgspec.structs.fields(cls) if each.required]:
-        schema["required"] = needed
+    words = node.descriptions().get(name, {})
+    schemas[name] = schema = node.raw(name)
+    if words.get(""):
+        schema["description"] = words[""]
+    for key, inner in schema.get("properties", {}).items():
+        schema["properties"][key] = _linked(inner, schemas)
+        if description := words.get(key):
+            # Beside a $ref nothing else is read, so a described reference is wrapped, as Kubernetes does.
+            if "$ref" in inner:
+                schema["properties"][key] = {"allOf": [{"$ref": inner.pop("$ref")}], "default": {}, **inner}
+            schema["properties"][key]["description"] = description
 
 
-def _property(field: Any, shape: codec.Shape, descriptions: dict[str, str], schemas: dict[str, Any]) -> dict[str, Any]:
-    inner = shape.members[field.encode_name]
-    schema = _type(field.type, inner, schemas)
-    if description := descriptions.get(field.name):
-        # Beside a $ref nothing else is read, so a described reference is wrapped, as Kubernetes does.
-        schema = {"allOf": [schema], "default": {}} if "$ref" in schema else schema
-        schema["description"] = description
-    key = merge_key(shape, field.encode_name)
-    if key is not None:
-        schema["x-kubernetes-patch-strategy"] = "merge"
-        schema |= {"x-kubernetes-patch-merge-key": key} if key else {}
-    if (shape.name, field.encode_name) in (("PodSpec", "volumes"), ("PodSpec", "resourceClaims")):
-        schema["x-kubernetes-patch-strategy"] = "merge,retainKeys"
-    if (shape.name, field.encode_name) == ("DeploymentSpec", "strategy"):
-        schema["x-kubernetes-patch-strategy"] = "retainKeys"
+def _linked(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" in schema:
+        _add_definition(schema["$ref"], schemas)
+        schema["$ref"] = _PREFIX + schema["$ref"]
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            schema[key] = _linked(schema[key], schemas)
     return schema
-
-
-_SCALARS: dict[Any, dict[str, Any]] = {
-    str: {"type": "string"},
-    bool: {"type": "boolean"},
-    int: {"type": "integer", "format": "int32"},
-    float: {"type": "number", "format": "double"},
-    datetime: {"type": "string", "format": "date-time"},
-}
-
-
-def _type(declared: Any, shape: codec.Shape, schemas: dict[str, Any]) -> dict[str, Any]:
-    origin = typing.get_origin(declared)
-    if origin in (typing.Union, types.UnionType):
-        options = [each for each in typing.get_args(declared) if each is not type(None)]
-        if len(options) > 1:
-            return {"oneOf": [_type(each, shape, schemas) for each in options], "format": "int-or-string"}
-        return _type(options[0], shape, schemas)
-    if origin is list:
-        inner = shape.inner or shape
-        return {"type": "array", "items": _type(typing.get_args(declared)[0], inner, schemas)}
-    if declared is dict:
-        values = {"strings": {"type": "string"}, "quantities": {"type": "string"}}.get(shape.kind)
-        return {"type": "object"} | ({"additionalProperties": values} if values else {})
-    if isinstance(declared, type) and issubclass(declared, msgspec.Struct):
-        _add_struct(declared, schemas)
-        return {"$ref": _PREFIX + schema_name(declared)}
-    return dict(_SCALARS.get(declared, {"type": "object"}))
-
-
-_ENTRY = re.compile(r"^\* \*\*(\w+)\*\* ``[^`]*``(?: - )?", re.MULTILINE)
-
-
-def documentation(cls: type) -> tuple[str, dict[str, str]]:
-    """What the class's docstring says about it and about its fields, in running text."""
-    model = next((each for each in cls.__mro__ if each.__module__.startswith("lightkube.models.")), cls)
-    text = inspect.cleandoc(model.__doc__ or "")
-    summary, _, parameters = text.partition("**parameters**")
-    parts = _ENTRY.split(inspect.cleandoc(parameters))
-    fields = {name: " ".join(text.split()) for name, text in zip(parts[1::2], parts[2::2], strict=True)}
-    return " ".join(summary.split()), fields

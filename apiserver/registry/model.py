@@ -14,6 +14,7 @@ from lightkube.models.meta_v1 import ObjectMeta
 
 from api.resource import ResourceInfo, resource_info
 from apiserver import codec
+from apiserver.schema.node import Schema, from_json_schema, of_class
 
 
 class Model(Protocol):
@@ -22,7 +23,7 @@ class Model(Protocol):
     @property
     def info(self) -> ResourceInfo: ...
     @property
-    def shape(self) -> codec.Shape: ...
+    def schema(self) -> Schema: ...
 
     def decode(self, value: bytes) -> Any:
         """A copy of a stored object."""
@@ -46,8 +47,8 @@ class Structs:
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(resource)
 
     @property
-    def shape(self) -> codec.Shape:
-        return codec.shape_of(self.resource)
+    def schema(self) -> Schema:
+        return of_class(self.resource)
 
     def decode(self, value: bytes) -> Any:
         return self._decoder.decode(value)
@@ -101,8 +102,8 @@ class Documents:
 
     def __init__(self, info: ResourceInfo, schema: dict[str, Any]) -> None:
         self.info = info
-        self.schema = schema
-        self.shape = codec.shape_of_schema(schema, info.kind)
+        self.definition = schema
+        self.schema = from_json_schema(schema)
         self._identity = codec.Identity(info.api_version, info.group, info.version, info.kind)
 
     def decode(self, value: bytes) -> Any:
@@ -113,7 +114,7 @@ class Documents:
         return codec.encode(head | obj.fields)
 
     def read(self, document: codec.Document, validation: codec.FieldValidation) -> codec.Decoded:
-        value, warnings = codec.checked(document, self.shape, self._identity, validation=validation)
+        value, warnings = codec.checked(document, self.schema, self._identity, validation=validation)
         value |= {"apiVersion": self.info.api_version, "kind": self.info.kind}
         return codec.Decoded(codec.converted(value, Untyped, self._identity), warnings)
 

@@ -19,11 +19,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 from lightkube.models.meta_v1 import DeleteOptions, ObjectMeta
 
 from api import meta
 from api.errors import AlreadyExists, ApiStatusError, BadRequest, Conflict, FieldError, Forbidden, Invalid, NotFound
 from apiserver.backend import Backend
+from apiserver.patch import managed_fields
 from apiserver.registry import fields, names, rules
 from apiserver.registry.kind import Kind
 from apiserver.registry.write import Part, Write
@@ -74,6 +76,24 @@ class ObjectStore:
         obj.metadata.resourceVersion = None
         return self.kind.model.encode(obj)
 
+    def _owned(self, write: Write, before: bytes = b"") -> bytes:
+        """The bytes to store, with metadata.managedFields as this write makes them (an apply has brought its own)."""
+        new, schema = write.new, self.kind.model.schema
+        if write.applying:
+            return self.encode(new)
+        given, new.metadata.managedFields = new.metadata.managedFields, None
+        value = self.encode(new)
+        if not before:
+            entries = managed_fields.created(value, schema, write.writer())
+        else:
+            live, document = msgspec.json.decode(before), msgspec.json.decode(value)
+            sent = None if given is None else msgspec.to_builtins(given)
+            entries = managed_fields.updated(live, document, schema, write.writer(), given=sent)
+        if not entries:
+            return value
+        new.metadata.managedFields = entries
+        return self.encode(new)
+
     async def _decide(self, write: Write) -> None:
         """Everything between what a client sent and what is stored: `write.new` is changed in place, or refused."""
         kind, new, old = self.kind, write.new, write.old
@@ -90,8 +110,6 @@ class ObjectStore:
             await plugin.admit(write)
         if old is None:
             kind.stamp_requester(new, write.user)
-        if not write.applying:
-            new.metadata.managedFields = None if old is None else old.metadata.managedFields
         errors = [*self._errors(write)]
         if errors:
             raise Invalid.of(kind=kind.kind, group=kind.group, name=new.metadata.name or "", errors=errors)
@@ -142,7 +160,7 @@ class ObjectStore:
         kind.prepare_create(obj)
 
     async def _insert(self, write: Write) -> Outcome:
-        key, value = self.key(write.namespace, write.new.metadata.name), self.encode(write.new)
+        key, value = self.key(write.namespace, write.new.metadata.name), self._owned(write)
         if write.dry_run:
             if await self.backend.storage.get(key) is not None:
                 raise KeyExists(key)
@@ -196,7 +214,7 @@ class ObjectStore:
         old = write.old = self.kind.model.decode(current.value)
         new = write.new = change(self.kind.model.decode(current.value), current)
         await self._decide(write)
-        value = self.encode(new)
+        value = self._owned(write, current.value)
         if stamp(value, current.version) == current.value:
             return None
         if write.dry_run:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from api import meta
 from apiserver.auth.users import User
 from apiserver.backend import Backend
+from apiserver.patch.managed_fields import Writer
 from apiserver.registry.kind import Kind
 
 
@@ -49,3 +51,8 @@ class Write:
     new: Any = None
     old: Any = None
     warnings: list[str] = field(default_factory=list)
+
+    def writer(self) -> Writer:
+        """Whose the fields are that this write changes."""
+        now = meta.now().isoformat(timespec="seconds").replace("+00:00", "Z")
+        return Writer(self.manager, self.kind.api_version, now, self.subresource)

@@ -6,21 +6,23 @@ against its version, again if another writer was quicker; only a patch that name
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 from lightkube.models.meta_v1 import StatusCause, StatusDetails
 
-from api import meta
 from api.errors import AlreadyExists, BadRequest, Conflict, Invalid, NotFound, UnsupportedMediaType, invalid, required
-from apiserver import codec, server_side_apply
+from apiserver import codec
 from apiserver.http.request import truth
 from apiserver.http.responses import Response
-from apiserver.json_patch import PatchConflict, PatchError, json_patch, merge_patch
+from apiserver.patch import managed_fields
+from apiserver.patch.json_patch import PatchConflict, PatchError, json_patch, merge_patch
+from apiserver.patch.strategic import strategic_patch
 from apiserver.registry.model import Documents
 from apiserver.registry.store import Outcome, Stored
 from apiserver.registry.write import Part
-from apiserver.strategic_patch import strategic_patch
+from apiserver.schema.node import Schema
 from apiserver.verbs.call import Call
 
 JSON_PATCH = "application/json-patch+json"
@@ -39,7 +41,7 @@ async def handle(call: Call, part: Part = Part.OBJECT) -> Response:
         outcome = await _server_side_apply(call, part, warnings)
     else:
         patch = codec.read_document(call.request.body, call.request.media_type)
-        patcher = patcher_for(call.request.media_type, patch.value, _shape(call))
+        patcher = patcher_for(call.request.media_type, patch.value, _schema(call))
 
         def change(old: Any, current: Stored) -> Any:
             document = _patched(patcher, call, current)
@@ -50,9 +52,9 @@ async def handle(call: Call, part: Part = Part.OBJECT) -> Response:
     return call.written(outcome, warnings)
 
 
-def _shape(call: Call) -> codec.Shape | None:
+def _schema(call: Call) -> Schema | None:
     """What strategic merge patches go by; kinds whose schema is data do not have them."""
-    return None if isinstance(call.kind.model, Documents) else call.kind.model.shape
+    return None if isinstance(call.kind.model, Documents) else call.kind.model.schema
 
 
 def _wanted(call: Call, document: codec.Document, warnings: list[str]) -> Any:
@@ -64,10 +66,10 @@ def _wanted(call: Call, document: codec.Document, warnings: list[str]) -> Any:
 async def _server_side_apply(call: Call, part: Part, warnings: list[str]) -> Outcome:
     """Create the object or merge the configuration into it; as often as another writer is quicker."""
     patch = codec.read_document(call.request.body, codec.YAML)
-    config, manager = _configuration(call, patch.value)
+    config = _configuration(call, patch.value)
 
     def wanted(live: dict[str, Any]) -> Any:
-        return _wanted(call, codec.Document(_applied(live, config, call, manager), patch.duplicates), warnings)
+        return _wanted(call, codec.Document(_applied(live, config, call, part), patch.duplicates), warnings)
 
     def change(old: Any, current: Stored) -> Any:
         version = config.get("metadata", {}).get("resourceVersion")
@@ -87,10 +89,9 @@ async def _server_side_apply(call: Call, part: Part, warnings: list[str]) -> Out
             continue
 
 
-def _configuration(call: Call, config: Any) -> tuple[dict[str, Any], str]:
-    """The checked configuration and its manager. Raises BadRequest."""
-    manager = call.request.query.get("fieldManager")
-    if not manager:
+def _configuration(call: Call, config: Any) -> dict[str, Any]:
+    """The checked configuration, in the form in which it is stored. Raises BadRequest."""
+    if not call.request.query.get("fieldManager"):
         raise Invalid.of(
             kind="PatchOptions",
             group="meta.k8s.io",
@@ -110,39 +111,36 @@ def _configuration(call: Call, config: Any) -> tuple[dict[str, Any], str]:
         )
     if call.kind.namespaced and metadata.setdefault("namespace", call.namespace) != call.namespace:
         raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
-    return config, manager
+    codec.normalise(config, call.kind.model.schema, "", codec.Problems())  # what is wrong is found in the whole object
+    return config
 
 
-def _applied(live: dict[str, Any], config: dict[str, Any], call: Call, manager: str) -> dict[str, Any]:
+def _applied(live: dict[str, Any], config: dict[str, Any], call: Call, part: Part) -> dict[str, Any]:
+    # What the configuration says of its own version was checked; the object's is the live one's.
+    config = copy.deepcopy(config)  # parts of it become parts of the object, at each attempt
+    config["metadata"].pop("resourceVersion", None)
+    writer, force = call.write(part=part).writer(), truth(call.request.query.get("force"))
     try:
-        return server_side_apply.apply(
-            live,
-            {**config, "metadata": {**config["metadata"], "resourceVersion": None}},
-            call.kind.model.shape,
-            manager=manager,
-            api_version=call.kind.api_version,
-            now=meta.now().isoformat().replace("+00:00", "Z"),
-            force=truth(call.request.query.get("force")),
-        )
-    except server_side_apply.ApplyConflict as conflict:
+        return managed_fields.applied(live, config, call.kind.model.schema, writer, force=force)
+    except managed_fields.ApplyConflict as conflict:
         causes = [
-            StatusCause(reason="FieldManagerConflict", message=f'conflict with "{other}"', field=path)
+            StatusCause(reason="FieldManagerConflict", message=f"conflict with {other}", field=path)
             for other, path in conflict.fields
         ]
         raise Conflict(conflict.message, details=StatusDetails(causes=causes)) from None
 
 
-def patcher_for(media_type: str, patch: Any, shape: codec.Shape | None) -> Patcher:
+def patcher_for(media_type: str, patch: Any, schema: Schema | None) -> Patcher:
     """Raises BadRequest for a patch of the wrong form, UnsupportedMediaType for one of another kind."""
     if media_type == JSON_PATCH:
         return lambda document: json_patch(document, patch)
-    if media_type != MERGE_PATCH and (media_type != STRATEGIC_PATCH or shape is None):
+    if media_type != MERGE_PATCH and (media_type != STRATEGIC_PATCH or schema is None):
         raise _unsupported(media_type)
     if not isinstance(patch, dict):
         raise BadRequest("error decoding patch: a merge patch is an object")
-    if shape is None or media_type == MERGE_PATCH:
+    if schema is None or media_type == MERGE_PATCH:
         return lambda document: merge_patch(document, patch)
-    return lambda document: strategic_patch(document, patch, shape)
+    return lambda document: strategic_patch(document, patch, schema)
 
 
 def _unsupported(media_type: str) -> UnsupportedMediaType:

@@ -16,6 +16,7 @@ from apiserver.http.responses import Response
 from apiserver.registry import fields
 from apiserver.registry.kind import Subresource
 from apiserver.registry.store import Stored
+from apiserver.schema.node import of_class
 from apiserver.verbs.call import Call, object_answer
 from apiserver.verbs.patch import patcher_for
 
@@ -59,7 +60,7 @@ class Scaling:
 
     async def patch(self, call: Call) -> Response:
         body = codec.read_document(call.request.body, call.request.media_type)
-        patcher = patcher_for(call.request.media_type, body.value, codec.shape_of(Scale))
+        patcher = patcher_for(call.request.media_type, body.value, of_class(Scale))
 
         def patched(obj: Any) -> codec.Decoded:
             document = patcher(codec.to_document(codec.encode(self.read(obj))))

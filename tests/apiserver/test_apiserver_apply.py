@@ -1,83 +1,245 @@
-"""Server-side apply: who owns what, what goes when nobody wants it, conflicts."""
+"""managedFields and server-side apply: who owns what, what goes when nobody wants it, conflicts."""
 
 from __future__ import annotations
 
+import copy
+import json
 from typing import Any
 
 import pytest
 import yaml
-from lightkube.resources.core_v1 import Pod
 
-from apiserver.codec import shape_of
-from apiserver.server_side_apply import ApplyConflict, apply, fields_of
+from apiserver.patch import managed_fields
+from apiserver.patch.managed_fields import ANCIENT, ApplyConflict, Writer, applied, fields_of, minus, union, updated
+from apiserver.schema import node
 
 NS = "/api/v1/namespaces/default"
+APPS = "/apis/apps/v1/namespaces/default"
+POD = node.of("v1", "Pod")
 
 
-def applied(live: dict[str, Any], config: dict[str, Any], manager: str = "me", **options: Any) -> dict[str, Any]:
-    return apply(live, config, shape_of(Pod), manager=manager, api_version="v1", now="now", **options)
+def apply(live: dict[str, Any], config: dict[str, Any], manager: str = "me", now: str = "1", **options: Any) -> Any:
+    before = copy.deepcopy((live, config))
+    result = applied(live, config, POD, Writer(manager, "v1", now), **options)
+    assert (live, config) == before, "nothing given is changed"
+    return result
 
 
-def without_managers(document: dict[str, Any]) -> dict[str, Any]:
-    document["metadata"].pop("managedFields")
-    return document
+def write(live: dict[str, Any], new: dict[str, Any], manager: str = "editor", now: str = "1", sub: str = "") -> Any:
+    """An update, as the store makes it."""
+    entries = updated(live, new, POD, Writer(manager, "v1", now, sub))
+    return {**new, "metadata": {**new.get("metadata", {}), "managedFields": entries}}
 
 
-def test_a_field_set_knows_keyed_lists_and_atomic_ones():
+def plain(document: dict[str, Any]) -> dict[str, Any]:
+    return {**document, "metadata": {k: v for k, v in document["metadata"].items() if k != "managedFields"}}
+
+
+def owners(document: dict[str, Any]) -> dict[str, Any]:
+    return {each["manager"]: each["fieldsV1"] for each in document["metadata"]["managedFields"]}
+
+
+def test_a_field_set_knows_keyed_lists_sets_and_atomic_ones():
     config = {
-        "kind": "Pod",
-        "metadata": {"name": "x", "labels": {"a": "b"}, "finalizers": ["e/f"]},
-        "spec": {"containers": [{"name": "web", "image": "i", "args": ["a"]}], "tolerations": [{"key": "k"}]},
+        "metadata": {"labels": {"a": "b"}, "finalizers": ["e/f"]},
+        "spec": {
+            "containers": [{"name": "web", "args": ["a"], "ports": [{"containerPort": 80}], "resources": {}}],
+            "tolerations": [{"key": "k"}],
+            "nodeSelector": {"a": "b"},
+        },
     }
-    web = ("f:spec", "f:containers", 'k:{"name":"web"}')
-    assert fields_of(config, shape_of(Pod)) == {
-        ("f:metadata", "f:labels", "f:a"),
-        ("f:metadata", "f:finalizers", 'v:"e/f"'),
-        (*web, "."),
-        (*web, "f:name"),
-        (*web, "f:image"),
-        (*web, "f:args"),
-        ("f:spec", "f:tolerations"),
+    assert fields_of(config, POD) == {
+        "f:metadata": {"f:labels": {"f:a": {}}, "f:finalizers": {'v:"e/f"': {}}},
+        "f:spec": {
+            "f:containers": {
+                'k:{"name":"web"}': {
+                    ".": {}, "f:name": {}, "f:args": {}, "f:resources": {},
+                    "f:ports": {'k:{"containerPort":80,"protocol":"TCP"}': {".": {}, "f:containerPort": {}}},
+                },
+            },
+            "f:tolerations": {},
+            "f:nodeSelector": {},
+        },
+    }  # fmt: skip
+
+
+def test_sets():
+    one, other = {"f:a": {".": {}, "f:b": {}}, "f:c": {}}, {"f:a": {"f:b": {}, "f:d": {}}, "f:c": {"f:e": {}}}
+    assert union(one, other) == {"f:a": {".": {}, "f:b": {}, "f:d": {}}, "f:c": {".": {}, "f:e": {}}}
+    assert minus(one, other) == {"f:a": {}, "f:c": {}}
+    assert minus(one, {"f:a": {}}) == {"f:a": {"f:b": {}}, "f:c": {}}
+
+
+def test_every_writer_owns_what_it_writes():
+    first = write({}, {"metadata": {"name": "x", "labels": {"a": "1", "b": "2"}}, "spec": {"nodeName": "n"}}, "one")
+    assert owners(first) == {
+        "one": {"f:metadata": {"f:labels": {".": {}, "f:a": {}, "f:b": {}}}, "f:spec": {"f:nodeName": {}}}
     }
+    second = write(first, {"metadata": {"labels": {"a": "9"}}, "spec": {"nodeName": "n"}}, "two", now="2")
+    assert owners(second) == {
+        "one": {"f:metadata": {"f:labels": {}}, "f:spec": {"f:nodeName": {}}},
+        "two": {"f:metadata": {"f:labels": {"f:a": {}}}},
+    }
+    same = write(second, plain(second), "three", now="3")
+    assert same == second, "who changes nothing owns nothing, and no time changes"
+
+
+def test_the_status_and_the_rest_are_owned_apart():
+    made = apply({}, {"metadata": {"labels": {"a": "1"}}, "spec": {"nodeName": "n"}})
+    status = write(made, {**plain(made), "status": {"phase": "Running"}}, "me", sub="status")
+    assert [(each["operation"], each.get("subresource")) for each in status["metadata"]["managedFields"]] == [
+        ("Apply", None), ("Update", "status"),
+    ]  # fmt: skip
+    config = {"status": {"phase": "Failed"}, "metadata": {}}
+    result = applied(made, config, POD, Writer("me", "v1", "2", "status"))
+    assert result["spec"] == {"nodeName": "n"} and len(result["metadata"]["managedFields"]) == 2
 
 
 def test_what_a_manager_no_longer_names_goes():
-    live = applied({}, {"metadata": {"labels": {"a": "1", "b": "2"}}, "spec": {"containers": [{"name": "x"}]}})
-    live["metadata"]["labels"]["other"] = "3"
-    live["spec"]["containers"].append({"name": "injected"})
-    result = applied(live, {"metadata": {"labels": {"a": "1"}}})
-    assert without_managers(result) == {
-        "metadata": {"labels": {"a": "1", "other": "3"}},
+    live = apply({}, {"metadata": {"labels": {"a": "1", "b": "2"}}, "spec": {"containers": [{"name": "x"}]}})
+    live["spec"]["containers"][0]["imagePullPolicy"] = "Always"  # a default, which goes with what it was for
+    live = write(live, {**live, "spec": {"containers": [*live["spec"]["containers"], {"name": "injected"}]}}, "other")
+    live = write(live, {**live, "metadata": {**live["metadata"], "labels": {"a": "1", "b": "2", "c": "3"}}}, "other")
+    result = apply(live, {"metadata": {"labels": {"a": "1"}}})
+    assert plain(result) == {
+        "metadata": {"labels": {"a": "1", "c": "3"}},
         "spec": {"containers": [{"name": "injected"}]},
     }
 
 
 def test_what_another_manager_wants_too_stays():
-    live = applied({}, {"metadata": {"labels": {"a": "1"}}})
-    live = applied(live, {"metadata": {"labels": {"a": "1"}}}, "other")
-    live = applied(live, {"metadata": {}})
+    live = apply({}, {"metadata": {"labels": {"a": "1"}}})
+    live = apply(live, {"metadata": {"labels": {"a": "1"}}}, "other")
+    live = apply(live, {"metadata": {}})
     assert live["metadata"]["labels"] == {"a": "1"}
-    assert [each["manager"] for each in live["metadata"]["managedFields"]] == ["other"]
+    assert list(owners(live)) == ["other"]
 
 
 def test_other_values_conflict_unless_forced():
-    live = applied({}, {"spec": {"containers": [{"name": "web", "image": "a"}]}})
+    live = apply({}, {"spec": {"containers": [{"name": "web", "image": "a"}]}})
     config = {"spec": {"containers": [{"name": "web", "image": "b"}]}}
     with pytest.raises(ApplyConflict) as conflict:
-        applied(live, config, "other")
+        apply(live, config, "other")
     message = 'Apply failed with 1 conflict: conflict with "me": .spec.containers[name="web"].image'
     assert conflict.value.message == message
-    forced = applied(live, config, "other", force=True)
+    forced = apply(live, config, "other", force=True)
     assert forced["spec"]["containers"] == [{"name": "web", "image": "b"}]
-    back = applied(forced, {"spec": {"containers": [{"name": "web"}]}})
+    back = apply(forced, {"spec": {"containers": [{"name": "web"}]}})
     assert back["spec"]["containers"][0]["image"] == "b"
 
 
+def test_a_conflict_with_an_update_says_when():
+    live = write({}, {"metadata": {"labels": {"a": "1", "b": "1"}}}, "kubectl-edit", now="2026-01-01T00:00:00Z")
+    with pytest.raises(ApplyConflict) as conflict:
+        apply(live, {"metadata": {"labels": {"a": "2", "b": "2"}}})
+    assert conflict.value.message == (
+        'Apply failed with 2 conflicts: conflicts with "kubectl-edit" using v1 at 2026-01-01T00:00:00Z:\n'
+        "- .metadata.labels.a\n- .metadata.labels.b"
+    )
+
+
 def test_applying_twice_changes_nothing():
-    config = {"spec": {"containers": [{"name": "web", "ports": [{"containerPort": 80}]}]}}
-    live = applied({}, config)
+    config = {"spec": {"containers": [{"name": "web", "ports": [{"containerPort": 80}]}]}, "metadata": {"labels": {}}}
+    live = apply({}, copy.deepcopy(config))
     live["spec"]["containers"][0]["ports"][0]["protocol"] = "TCP"
-    assert applied(live, config) == live
+    assert apply(live, config, now="2") == live
+
+
+def test_many_updaters_become_one():
+    live: dict[str, Any] = {}
+    for each in range(15):
+        labels = {**live.get("metadata", {}).get("labels", {}), f"l{each}": "x"}
+        live = write(live, {"metadata": {**live.get("metadata", {}), "labels": labels}}, f"m{each}", now=f"{each:02}")
+    found = owners(live)
+    assert list(found) == [ANCIENT, *(f"m{each}" for each in range(6, 15))]
+    assert found[ANCIENT]["f:metadata"]["f:labels"].keys() == {".", *(f"f:l{each}" for each in range(6))}
+
+
+@pytest.mark.parametrize("given", [[], [{}]])
+def test_entries_can_be_cleared_and_not_forged(given):
+    live = write({}, {"metadata": {"labels": {"a": "1"}}})
+    writer = Writer("me", "v1", "2")
+    assert updated(live, live, POD, writer, given=given) == []
+    forged = [{"manager": "x", "operation": "Update", "fieldsV1": {"k:nonsense": {}}}]
+    assert updated(live, live, POD, writer, given=forged) == live["metadata"]["managedFields"]
+
+
+def test_the_bytes_of_a_new_object_say_the_same():
+    document = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "labels": {"x": "y"}},
+                "spec": {"containers": [{"name": "a", "image": "b"}]}, "status": {"phase": "Pending"}}  # fmt: skip
+    writer = Writer("me", "v1", "1")
+    (entry,) = managed_fields.created(json.dumps(document).encode(), POD, writer)
+    assert [{**entry, "fieldsV1": json.loads(bytes(entry["fieldsV1"]))}] == updated({}, document, POD, writer)
+
+
+def test_kubectl_may_come_from_client_side_apply():
+    """What was applied then counts as applied now: what the manifest no longer names goes."""
+    config = {"metadata": {"labels": {"a": "1", "b": "2"}}, "spec": {"nodeName": "n"}}
+    annotations = {managed_fields.LAST_APPLIED: json.dumps(config)}
+    new = {**config, "metadata": {**config["metadata"], "annotations": annotations}}
+    live = write({}, new, "kubectl-client-side-apply")
+    result = apply(live, {"metadata": {"labels": {"a": "9"}}, "spec": {"nodeName": "n"}}, "kubectl")
+    assert result["metadata"]["labels"] == {"a": "9"}
+    assert list(owners(result)) == ["kubectl"]
+
+
+DEPLOYMENT = {
+    "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+    "spec": {
+        "replicas": 5, "selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [
+            {"name": "c", "image": "i", "resources": {"limits": {"cpu": 1, "memory": "1024Mi"}}}]}},
+    },
+}  # fmt: skip
+
+
+async def apply_to(api: Any, path: str, config: dict[str, Any], manager: str = "me", query: str = "") -> Any:
+    headers = {"content_type": "application/apply-patch+yaml"}
+    return await api.call("PATCH", f"{path}?fieldManager={manager}{query}", yaml.safe_dump(config).encode(), **headers)
+
+
+async def test_a_scaled_deployment_stays_scaled_when_the_manifest_no_longer_says_how_many(api):
+    path = f"{APPS}/deployments/web"
+    made = await apply_to(api, path, DEPLOYMENT)
+    assert made.status == 201, made.body
+    scaled = await api.patch(f"{path}/scale?fieldManager=scaler", {"spec": {"replicas": 9}}, "merge-patch+json")
+    assert scaled.status == 200, scaled.body
+    refused = await apply_to(api, path, DEPLOYMENT)
+    assert refused.status == 409 and '"scaler" with subresource "scale"' in refused.message, refused.body
+    config = copy.deepcopy(DEPLOYMENT)
+    del config["spec"]["replicas"]
+    kept = await apply_to(api, path, config)
+    assert kept.status == 200 and kept.json["spec"]["replicas"] == 9, kept.body
+    again = await apply_to(api, path, config)
+    assert again.json["metadata"] == kept.json["metadata"], "applying twice changes nothing"
+
+
+async def test_the_same_amount_in_another_form_is_no_conflict(api):
+    path = f"{APPS}/deployments/web"
+    await apply_to(api, path, DEPLOYMENT)
+    config = copy.deepcopy(DEPLOYMENT)
+    config["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"] = {"cpu": "1", "memory": "1Gi"}
+    both = await apply_to(api, path, config, "other")
+    assert both.status == 200, both.body
+    assert len(both.json["metadata"]["managedFields"]) == 2
+
+
+async def test_creates_and_updates_are_owned(api):
+    made = await api.post(f"{NS}/configmaps?fieldManager=me", CONFIG)
+    (entry,) = made.json["metadata"]["managedFields"]
+    assert entry.pop("time")
+    assert entry == {
+        "manager": "me", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1",
+        "fieldsV1": {"f:data": {".": {}, "f:x": {}}},
+    }  # fmt: skip
+    replaced = await api.call(
+        "PUT", f"{NS}/configmaps/a", CONFIG | {"data": {"x": "2"}}, user_agent="kubectl/v1.32.0 (linux/amd64)"
+    )
+    assert [each["manager"] for each in replaced.json["metadata"]["managedFields"]] == ["kubectl", "me"] or [
+        each["manager"] for each in replaced.json["metadata"]["managedFields"]
+    ] == ["me", "kubectl"]
+    cleared = await api.patch(f"{NS}/configmaps/a", {"metadata": {"managedFields": [{}]}}, "merge-patch+json")
+    assert "managedFields" not in cleared.json["metadata"]
 
 
 async def send(api: Any, config: dict[str, Any], query: str = "fieldManager=me") -> Any:
@@ -97,12 +259,6 @@ async def test_through_the_api(api):
     assert refused.json["details"]["causes"][0]["field"] == ".data.x"
     forced = await send(api, CONFIG | {"data": {"x": "2"}}, "fieldManager=other&force=true")
     assert forced.json["data"] == {"x": "2"}
-
-
-async def test_other_writers_leave_the_record_alone(api):
-    await send(api, CONFIG)
-    patched = await api.patch(f"{NS}/configmaps/a", {"data": {"y": "2"}, "metadata": {"managedFields": []}})
-    assert patched.json["metadata"]["managedFields"][0]["manager"] == "me"
 
 
 @pytest.mark.parametrize(

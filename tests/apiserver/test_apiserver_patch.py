@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from lightkube.models.core_v1 import Pod
 from lightkube.resources.apps_v1 import Deployment
 
-from apiserver import codec
-from apiserver.json_patch import PatchConflict, PatchError, json_patch, merge_patch
-from apiserver.strategic_patch import strategic_patch
+from apiserver.patch.json_patch import PatchConflict, PatchError, json_patch, merge_patch
+from apiserver.patch.strategic import strategic_patch
+from apiserver.schema.node import of_class
 
 NS = "/api/v1/namespaces/default"
 APPS = "/apis/apps/v1/namespaces/default"
@@ -159,7 +159,7 @@ STRATEGIC: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
 )
 def test_strategic_patch(document, patch, expected):
     before = copy.deepcopy((document, patch))
-    assert strategic_patch(document, patch, codec.shape_of(Pod)) == expected
+    assert strategic_patch(document, patch, of_class(Pod)) == expected
     assert (document, patch) == before
 
 
@@ -174,12 +174,12 @@ def test_strategic_patch(document, patch, expected):
 )
 def test_strategic_patches_that_cannot_be(patch):
     with pytest.raises(PatchError):
-        strategic_patch(containers(WEB), patch, codec.shape_of(Pod))
+        strategic_patch(containers(WEB), patch, of_class(Pod))
 
 
 def test_templates_of_workloads_merge_by_key_too():
     document = {"spec": {"template": containers(WEB)}}
-    patched = strategic_patch(document, {"spec": {"template": containers(SIDE)}}, codec.shape_of(Deployment))
+    patched = strategic_patch(document, {"spec": {"template": containers(SIDE)}}, of_class(Deployment))
     assert patched == {"spec": {"template": containers(WEB, SIDE)}}
 
 

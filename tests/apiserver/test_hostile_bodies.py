@@ -12,8 +12,8 @@ import pytest
 
 from api import quantity, selectors
 from api.errors import ApiStatusError
-from apiserver.json_patch import MAX_COPIED_BYTES, PatchConflict, json_patch
 from apiserver.kinds.pod_spec import port_name
+from apiserver.patch.json_patch import MAX_COPIED_BYTES, PatchConflict, json_patch
 from apiserver.protobuf import MAGIC
 from apiserver.schema.document import MAX_ALIASED, MAX_DEPTH, read_document
 
