@@ -26,10 +26,9 @@ from client import rest
 from client.config import Client
 from client.events import EventRecorder
 from client.informer import Informer
-from scheduler import filters
 from scheduler.facts import ClassBook, PodFacts
+from scheduler.profile import DEFAULT, Profile
 from scheduler.queue import SchedulingQueue
-from scheduler.ranking import Rankings
 from scheduler.snapshot import Snapshot
 
 DEFAULT_SCHEDULER = "default-scheduler"
@@ -46,14 +45,14 @@ log = logging.getLogger("scheduler")
 class Scheduler:
     """Places the pods whose schedulerName is `name`."""
 
-    def __init__(self, client: Client, *, name: str = DEFAULT_SCHEDULER) -> None:
+    def __init__(self, client: Client, *, name: str = DEFAULT_SCHEDULER, profile: Profile = DEFAULT) -> None:
         self._client = client
         self._name = name
         self._recorder = EventRecorder(client, name)
         self._classes = ClassBook()
         self._queue = SchedulingQueue()
         self._snapshot = Snapshot()
-        self._rankings = Rankings(self._snapshot)
+        self._profile = profile
         self._writes = asyncio.Semaphore(CONCURRENT_WRITES)
         self._tasks: set[asyncio.Task[None]] = set()
         self._nodes = Informer(client, Node)
@@ -108,13 +107,15 @@ class Scheduler:
         before = self._snapshot.placement(meta.uid(pod))
         facts = self._classes.facts_of(pod)
         self._snapshot.put_pod(meta.uid(pod), pods.node_name(pod), facts)
+        if before is None or before.assumed:
+            self._queue.move(lambda facts: facts.looks_around)
         if before is not None and (before.node != pods.node_name(pod) or before.facts is not facts):
             self._room_on(before.node)
 
     def _room_on(self, node: str) -> None:
         info = self._snapshot.nodes.get(node)
         if info is not None and info.known:
-            self._queue.move(lambda facts: not filters.verdict(facts, info))
+            self._queue.move(lambda facts: facts.looks_around or self._profile.may_fit(facts, self._snapshot, info))
 
     def _is_ours(self, pod: Pod) -> bool:
         spec = pod.spec
@@ -141,11 +142,10 @@ class Scheduler:
             self._queue.delete(key)
             return
         facts = self._classes.facts_of(pod)
-        ranking = self._rankings.of(facts)
-        node = ranking.best()
+        node = self._profile.best(facts, self._snapshot)
         if node is None:
             self._queue.put_unschedulable(key)
-            self._report_unschedulable(pod, ranking.explain())
+            self._report_unschedulable(pod, self._profile.explain(facts, self._snapshot))
             return
         self._snapshot.put_pod(meta.uid(pod), node, facts, assumed=True)
         self._start(self._bind(pod, node, facts))

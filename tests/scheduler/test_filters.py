@@ -19,23 +19,31 @@ from lightkube.models.core_v1 import (
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Node, Pod
 
-from scheduler import filters
+from scheduler import filters, profile
 from scheduler.facts import PodFacts, read
-from scheduler.snapshot import NodeInfo
+from scheduler.snapshot import Snapshot
 
 
-def node(*, cpu: str = "2", memory: str = "4Gi", limit: str = "10", labels=None, taints=None, **spec) -> NodeInfo:
+def node(*, cpu: str = "2", memory: str = "4Gi", limit: str = "10", labels=None, taints=None, **spec) -> Snapshot:
     extra = spec.pop("extra", {})
     room = {"cpu": cpu, "memory": memory, "pods": limit, **extra}
-    info = NodeInfo("n")
-    info.describe(
+    nodes = Snapshot()
+    nodes.put_node(
         Node(
             metadata=ObjectMeta(name="n", labels=labels),
             spec=NodeSpec(taints=taints, **spec),
             status=NodeStatus(allocatable=room),
         )
     )
-    return info
+    return nodes
+
+
+def verdict(facts: PodFacts, nodes: Snapshot) -> list[str]:
+    """Of the one node; the look at all nodes and that at one must agree."""
+    reasons = [each for _, found in profile.DEFAULT.verdicts(facts, nodes) for each in found]
+    assert profile.DEFAULT.may_fit(facts, nodes, nodes.nodes["n"]) == (not reasons)
+    assert profile.DEFAULT.best(facts, nodes) == (None if reasons else "n")
+    return reasons
 
 
 def pod(requests: dict[str, str] | None = None, *, ports: list[ContainerPort] | None = None, **spec) -> PodFacts:
@@ -52,10 +60,10 @@ def expression(key: str, operator: str, *values: str) -> NodeSelectorRequirement
     return NodeSelectorRequirement(key=key, operator=operator, values=list(values) or None)
 
 
-def with_pods(info: NodeInfo, *facts: PodFacts) -> NodeInfo:
-    for each in facts:
-        info.account(each, +1)
-    return info
+def with_pods(nodes: Snapshot, *facts: PodFacts) -> Snapshot:
+    for number, each in enumerate(facts):
+        nodes.put_pod(str(number), "n", each)
+    return nodes
 
 
 AFFINITY = "node(s) didn't match Pod's node affinity/selector"
@@ -79,6 +87,13 @@ NO_SCHEDULE = Taint(key="k", value="v", effect="NoSchedule")
         (pod({GPU: "1"}), node(), [f"Insufficient {GPU}"]),
         (pod({GPU: "1"}), node(extra={GPU: "1"}), []),
         (pod({GPU: "1"}), with_pods(node(extra={GPU: "1"}), pod({GPU: "1"})), [f"Insufficient {GPU}"]),
+        (pod({"ephemeral-storage": "1Gi"}), node(), []),
+        (pod({"ephemeral-storage": "1Gi"}), node(extra={"ephemeral-storage": "2Gi"}), []),
+        (
+            pod({"ephemeral-storage": "3Gi"}),
+            node(extra={"ephemeral-storage": "2Gi"}),
+            ["Insufficient ephemeral-storage"],
+        ),
         (pod(), node(unschedulable=True), ["node(s) were unschedulable"]),
         (pod(tolerations=[Toleration(operator="Exists")]), node(unschedulable=True), []),
         (pod(), node(taints=[NO_SCHEDULE]), ["node(s) had untolerated taint {k: v}"]),
@@ -114,8 +129,8 @@ NO_SCHEDULE = Taint(key="k", value="v", effect="NoSchedule")
         (pod({"cpu": "9"}), node(unschedulable=True, taints=[NO_SCHEDULE]), ["node(s) were unschedulable"]),
     ],
 )
-def test_verdict(facts: PodFacts, info: NodeInfo, reasons: list[str]) -> None:
-    assert list(filters.verdict(facts, info)) == reasons
+def test_verdict(facts: PodFacts, info: Snapshot, reasons: list[str]) -> None:
+    assert verdict(facts, info) == reasons
 
 
 def port(number: int, *, protocol: str | None = None, ip: str | None = None) -> list[ContainerPort]:
@@ -137,12 +152,12 @@ def port(number: int, *, protocol: str | None = None, ip: str | None = None) -> 
 )
 def test_host_ports(wanted: list[ContainerPort], used: list[ContainerPort], free: bool) -> None:
     info = with_pods(node(), pod(ports=used))
-    assert list(filters.verdict(pod(ports=wanted), info)) == ([] if free else [PORTS])
+    assert verdict(pod(ports=wanted), info) == ([] if free else [PORTS])
 
 
 def test_a_pod_on_the_hosts_network_takes_its_container_ports() -> None:
     facts = pod(ports=[ContainerPort(containerPort=80)], hostNetwork=True)
-    assert list(filters.verdict(facts, with_pods(node(), facts))) == [PORTS]
+    assert verdict(facts, with_pods(node(), facts)) == [PORTS]
 
 
 @pytest.mark.parametrize(

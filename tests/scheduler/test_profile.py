@@ -1,4 +1,4 @@
-"""Snapshot, scores and ranking together: what the incremental ranking says must be what a look at all nodes says."""
+"""Snapshot, filters and scores together."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ from lightkube.models.core_v1 import (
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Node, Pod
 
-from scheduler import filters, scores
 from scheduler.facts import ClassBook, PodFacts, class_key
-from scheduler.ranking import Ranking, Rankings
+from scheduler.profile import DEFAULT
 from scheduler.snapshot import Snapshot
 
 
@@ -53,9 +52,9 @@ def snapshot_of(*nodes: Node) -> Snapshot:
 
 
 def place(snapshot: Snapshot, facts: PodFacts, count: int) -> Counter[str | None]:
-    rankings, where = Rankings(snapshot), Counter[str | None]()
+    where = Counter[str | None]()
     for number in range(count):
-        name = rankings.of(facts).best()
+        name = DEFAULT.best(facts, snapshot)
         where[name] += 1
         if name is not None:
             snapshot.put_pod(f"{facts.group}-{number}", name, facts, assumed=True)
@@ -75,7 +74,7 @@ def test_equal_nodes_get_equal_shares_and_then_nothing_fits() -> None:
     snapshot = snapshot_of(node("a"), node("b"), node("c"))
     facts = ClassBook().facts_of(pod())
     assert place(snapshot, facts, 16) == {"a": 5, "b": 5, "c": 5, None: 1}
-    assert Ranking(facts, snapshot).best() is None
+    assert DEFAULT.best(facts, snapshot) is None
 
 
 def test_pods_of_one_group_spread_although_a_node_is_fuller() -> None:
@@ -91,8 +90,8 @@ def test_preferences_and_soft_taints_decide_between_equal_nodes() -> None:
     term = NodeSelectorTerm(matchExpressions=[NodeSelectorRequirement(key="disk", operator="In", values=["ssd"])])
     preferred = PreferredSchedulingTerm(weight=10, preference=term)
     wants = PodAffinity(nodeAffinity=NodeAffinity(preferredDuringSchedulingIgnoredDuringExecution=[preferred]))
-    assert Ranking(ClassBook().facts_of(pod(affinity=wants)), snapshot).best() == "c"
-    assert Ranking(ClassBook().facts_of(pod()), snapshot).best() in ("b", "c")
+    assert DEFAULT.best(ClassBook().facts_of(pod(affinity=wants)), snapshot) == "c"
+    assert DEFAULT.best(ClassBook().facts_of(pod()), snapshot) in ("b", "c")
 
 
 def test_pods_without_requests_still_weigh_something() -> None:
@@ -105,37 +104,36 @@ def test_pods_without_requests_still_weigh_something() -> None:
                 spec=PodSpec(containers=[Container(name="c")]),
             )
         )
-        snapshot.put_pod(str(number), Ranking(facts, snapshot).best() or "", facts)
-    assert {info.pods for info in snapshot.nodes.values()} == {2}
+        snapshot.put_pod(str(number), DEFAULT.best(facts, snapshot) or "", facts)
+    assert list(snapshot.column("pods")) == [2, 2]
 
 
 def test_a_forgotten_pod_gives_its_room_back_but_a_confirmed_one_stays() -> None:
     snapshot = snapshot_of(node("a", cpu="1"))
     facts = ClassBook().facts_of(pod(cpu="1"))
-    ranking = Ranking(facts, snapshot)
     snapshot.put_pod("u", "a", facts, assumed=True)
-    assert ranking.best() is None
-    assert ranking.explain() == "0/1 nodes are available: 1 Insufficient cpu."
+    assert DEFAULT.best(facts, snapshot) is None
+    assert DEFAULT.explain(facts, snapshot) == "0/1 nodes are available: 1 Insufficient cpu."
     snapshot.forget("u")
-    assert ranking.best() == "a"
+    assert DEFAULT.best(facts, snapshot) == "a"
     snapshot.put_pod("u", "a", facts, assumed=True)
     snapshot.put_pod("u", "a", facts)
     snapshot.forget("u")
-    assert ranking.best() is None
+    assert DEFAULT.best(facts, snapshot) is None
     assert snapshot.remove_pod("u") == "a"
-    assert ranking.best() == "a"
+    assert DEFAULT.best(facts, snapshot) == "a"
 
 
 def test_pods_told_of_before_their_node_count_when_it_comes() -> None:
     snapshot = Snapshot()
     facts = ClassBook().facts_of(pod(cpu="3"))
     snapshot.put_pod("u", "a", facts)
-    assert Ranking(facts, snapshot).best() is None
+    assert DEFAULT.best(facts, snapshot) is None
     assert snapshot.known_nodes == 0
     snapshot.put_node(node("a"))
-    assert Ranking(facts, snapshot).best() is None
+    assert DEFAULT.best(facts, snapshot) is None
     snapshot.remove_node("a")
-    assert Ranking(facts, snapshot).explain() == "no nodes available to schedule pods"
+    assert DEFAULT.explain(facts, snapshot) == "no nodes available to schedule pods"
 
 
 def test_a_status_that_changes_nothing_is_no_change() -> None:
@@ -157,33 +155,44 @@ STEPS = st.one_of(
 
 @settings(max_examples=200)
 @given(st.lists(STEPS, max_size=40))
-def test_the_incremental_ranking_agrees_with_a_look_at_every_node(steps) -> None:
+def test_the_columns_are_what_is_on_the_nodes(steps) -> None:
+    """Whatever comes and goes, in whatever order: rows are used again, and nobody finds what another left."""
     snapshot, facts = Snapshot(), ClassBook().facts_of(pod(cpu="500m"))
-    ranking = Ranking(facts, snapshot)
+    nodes: dict[str, tuple[int, bool]] = {}
+    where: dict[str, tuple[str, bool]] = {}
     for step in [*steps, ("look",)]:
         match step:
             case ("node", name, cpu, closed):
                 snapshot.put_node(node(name, cpu=cpu, closed=closed))
+                nodes[name] = (int(cpu), closed)
             case ("gone", name):
                 snapshot.remove_node(name)
+                nodes.pop(name, None)
             case ("pod", number, name, assumed):
                 snapshot.put_pod(str(number), name, facts, assumed=assumed)
+                same = where.get(str(number), ("", False))[0] == name
+                confirmed = same and not where[str(number)][1]
+                where[str(number)] = (name, assumed and not confirmed)
             case ("left", number):
                 snapshot.remove_pod(str(number))
+                where.pop(str(number), None)
             case ("forget", number):
                 snapshot.forget(str(number))
+                if where.get(str(number), ("", False))[1]:
+                    del where[str(number)]
             case _:
-                agree(snapshot, facts, ranking)
+                agree(snapshot, facts, nodes, Counter(name for name, _ in where.values()))
 
 
-def agree(snapshot: Snapshot, facts: PodFacts, ranking: Ranking) -> None:
-    known = [info for info in snapshot.nodes.values() if info.known]
-    fitting = {i.name: scores.score(facts, i) for i in known if not filters.verdict(facts, i)}
-    best = ranking.best()
-    assert (best is None) == (not fitting)
+def agree(snapshot: Snapshot, facts: PodFacts, nodes: dict[str, tuple[int, bool]], used: Counter[str]) -> None:
+    fitting = {n for n, (cpu, closed) in nodes.items() if not closed and used[n] < 5 and used[n] + 1 <= 2 * cpu}
+    best = DEFAULT.best(facts, snapshot)
+    assert (best in fitting) if fitting else (best is None)
     if best is not None:
-        assert fitting[best] == max(fitting.values())
-    assert len(ranking.reasons) == len(known) - len(fitting)
-    assert snapshot.known_nodes == len(known)
-    for info in snapshot.nodes.values():
-        assert info.used_cpu_milli == 500 * info.pods
+        assert used[best] == min(used[each] for each in fitting), "pods of a group spread"
+    assert {name for name, _ in DEFAULT.verdicts(facts, snapshot)} == nodes.keys() - fitting
+    assert snapshot.known_nodes == len(nodes)
+    assert {name for name, info in snapshot.nodes.items() if info.known} == nodes.keys()
+    for name, info in snapshot.nodes.items():
+        assert snapshot.column("pods")[info.row] == used[name]
+        assert snapshot.column(("used", "cpu"))[info.row] == 500 * used[name]
