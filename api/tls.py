@@ -4,7 +4,8 @@ uvicorn does not hand the peer certificate to applications, so its HTTP protocol
 connection is made, the subject is read once and put into the state that uvicorn copies into every request's scope
 (and into a WebSocket's, after an upgrade).
 
-Interface: `TlsProtocol` for `uvicorn.Config(http=...)`; `subject_of(scope)` for whoever has the scope.
+Interface: `TlsProtocol` for `uvicorn.Config(http=...)`; `subject_of(scope)` for whoever has the scope;
+`WebSocketProtocol` for `uvicorn.Config(ws=...)` lets kubectl's subprotocol in whose name has a slash, as none may have.
 Invariant: a subject is there only if the certificate was verified against the client CA during the handshake; Python
 reports no fields of an unverified one.
 """
@@ -17,8 +18,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 STATE_KEY = "client_certificate"
+SLASHED, DASHED = b"SPDY/3.1+portforward.k8s.io", b"SPDY-3.1+portforward.k8s.io"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +57,20 @@ def subject_of(scope: Mapping[str, Any]) -> Subject | None:
     """The verified client certificate's subject of the request's connection, if it showed one."""
     subject = scope.get("state", {}).get(STATE_KEY)
     return subject if isinstance(subject, Subject) else None
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """Applications see `SPDY/3.1+portforward.k8s.io` as `SPDY-3.1+...`, which they may pass on; clients do not."""
+
+    _renamed = False
+
+    def data_received(self, data: bytes) -> None:
+        if not self.handshake_initiated and SLASHED in data:
+            data, self._renamed = data.replace(SLASHED, DASHED), True
+        super().data_received(data)
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "websocket.accept" and self._renamed:
+            name = (message.get("subprotocol") or "").replace(DASHED.decode(), SLASHED.decode())
+            message = {**message, "subprotocol": name}
+        await super().send(message)

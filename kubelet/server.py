@@ -34,10 +34,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from api import meta
-from api.tls import Subject, TlsProtocol, subject_of
+from api.tls import Subject, TlsProtocol, WebSocketProtocol, subject_of
 from kubelet.pods.worker import Worker
 from kubelet.runtime.base import LogOptions, Observed, Runtime, RuntimeFailure, Stream
-from kubelet.streams import channels, port_forward, remote_command
+from kubelet.streams import channels, port_forward, remote_command, spdy_forward
 from kubelet.streams.remote_command import Wanted
 
 Find = Callable[[str, str], Worker | None]
@@ -108,6 +108,7 @@ async def serve(app: Starlette, *, address: str, port: int, tls: Tls | None) -> 
         access_log=False,
         lifespan="off",
         http=Protocol,
+        ws=WebSocketProtocol,
         ws_max_size=WEBSOCKET_MESSAGE_BYTES,
         ws_per_message_deflate=False,
         ws_ping_interval=None,
@@ -179,13 +180,16 @@ def stream_routes(runtime: Runtime, find: Find) -> list[WebSocketRoute]:
 
     async def forward(websocket: WebSocket) -> None:
         worker = worker_of(find, websocket.path_params)
+        sandbox = next((each for each in worker.snapshot().sandboxes if each.is_running), None)
+        if sandbox is None:
+            raise Refused(500, f"pod {meta.name(worker.pod)} has no running sandbox")
+        if spdy_forward.SUBPROTOCOL in websocket.scope["subprotocols"]:
+            await spdy_forward.Forwarder(websocket, pid=sandbox.pid, pod=meta.name(worker.pod)).run()
+            return
         protocol = _protocol(websocket, channels.PORT_FORWARD)
         ports = [int(each) for each in websocket.query_params.getlist("port") if each.isdigit()]
         if not ports or not all(0 < each < 65536 for each in ports):
             raise Refused(400, 'query parameter "port" is required: numbers from 1 to 65535')
-        sandbox = next((each for each in worker.snapshot().sandboxes if each.is_running), None)
-        if sandbox is None:
-            raise Refused(500, f"pod {meta.name(worker.pod)} has no running sandbox")
         await port_forward.serve(websocket, protocol, ports, pid=sandbox.pid, pod=meta.name(worker.pod))
 
     one = "/{namespace}/{pod}/{container}"

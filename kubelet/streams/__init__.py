@@ -1,2 +1,2 @@
 """What goes both ways between a client and a pod: channels.py is the wire (pure), remote_command.py exec and attach,
-port_forward.py connections to the pod's ports. kubelet/server.py leads to them."""
+port_forward.py and spdy_forward.py connections to its ports. kubelet/server.py leads to them."""

@@ -21,6 +21,7 @@ from kubelet_node import BUSYBOX, NODE_IP, Api, KubeletNode
 from lightkube.resources.core_v1 import Pod
 from websockets.asyncio.client import ClientConnection
 
+from api import spdy
 from bootstrap import pki
 from linux import namespaces
 
@@ -214,3 +215,40 @@ async def test_port_forward_reaches_the_pods_loopback(node, pod):
     assert found[0][:2] == found[1][:2] == (80).to_bytes(2, "little")
     assert found[0].endswith(b"streams\n") and found[1][2:] == b""
     assert b"error forwarding port 81 to pod streams" in found[3]
+
+
+async def test_port_forward_of_kubectl_is_spdy_inside_a_websocket(node, pod):
+    framer, found, ended = spdy.Framer(), {}, set()
+    async with open_(node, "/portForward/default/streams", "SPDY-3.1+portforward.k8s.io") as connection:
+        for stream, port in ((1, "80"), (5, "81")):
+            for number, kind in ((stream, "error"), (stream + 2, "data")):
+                headers = {"streamType": kind, "port": port, "requestID": port}
+                await connection.send(framer.syn_stream(number, headers, fin=kind == "error"))
+        await connection.send(spdy.ping(9))
+        await connection.send(spdy.data(3, b"GET / HTTP/1.0\r\n\r\n"))
+        while ended != {1, 3, 5, 7}:
+            for event in framer.feed(await asyncio.wait_for(connection.recv(), 20)):
+                found.setdefault((event.kind, event.stream), bytearray()).extend(event.data)
+                ended |= {event.stream} if event.fin else set()
+    assert found[0, 3].endswith(b"streams\n") and found[0, 1] == b""
+    assert b"error forwarding port 81 to pod streams" in found[0, 5]
+    assert (spdy.PING, 9) in found and {(spdy.SYN_REPLY, each) for each in (1, 3, 5, 7)} <= found.keys()
+
+
+async def test_kubectls_name_of_it_has_a_slash(node, pod):
+    d = node.directory
+    context = ssl.create_default_context(cafile=str(d / "ca.crt"))
+    context.load_cert_chain(d / "kubelet-client.crt", d / "kubelet-client.key")
+    with namespaces.entered(f"/run/netns/{node.engine.namespace}"):
+        connection = socket.socket()
+    connection.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(connection, (NODE_IP, 10250))
+    reader, writer = await asyncio.open_connection(sock=connection, ssl=context, server_hostname=NODE_IP)
+    writer.write(
+        b"GET /portForward/default/streams HTTP/1.1\r\nHost: node\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        b"Sec-WebSocket-Protocol: SPDY/3.1+portforward.k8s.io\r\n\r\n"
+    )
+    answer = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)).decode()
+    writer.close()
+    assert answer.startswith("HTTP/1.1 101") and "SPDY/3.1+portforward.k8s.io" in answer
