@@ -33,6 +33,12 @@ class Call:
         return ObjectStore(self.kind.stored, self.backend)
 
     @property
+    def is_served(self) -> bool:
+        """Whether the kind is still there; it may go while a request waits."""
+        kind = self.kind
+        return self.backend.registry.find(kind.group, kind.version, kind.plural) is kind
+
+    @property
     def name(self) -> str:
         return self.request.info.name
 

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from api.errors import BadRequest, Expired
+from api.errors import BadRequest, Expired, NotFound
 from apiserver import codec
 from apiserver.http import render
 from apiserver.http.render import Render
@@ -68,6 +68,8 @@ async def handle(call: Call) -> Stream:
     listed = initial or (not query.version and "sendInitialEvents" not in parameters)
     if listed or not query.version:
         await reach(call.backend, query.version)
+    if not call.is_served:  # removed while this waited: its watches have been ended already
+        raise NotFound.path()
     cache, resource = call.backend.cache, call.kind.qualified
     since = cache.version if listed or not query.version else query.version
     try:

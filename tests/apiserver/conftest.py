@@ -58,7 +58,13 @@ class Api:
         }
         sent: list[Any] = []
 
+        body_is_sent = False
+
         async def receive() -> Any:
+            nonlocal body_is_sent
+            if body_is_sent:
+                await asyncio.Event().wait()  # the client stays
+            body_is_sent = True
             return {"type": "http.request", "body": content, "more_body": False}
 
         async def send(message: Any) -> None:
