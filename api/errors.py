@@ -4,6 +4,7 @@
       BadRequest 400            Unauthorized 401        Forbidden 403         NotFound 404
       MethodNotAllowed 405      NotAcceptable 406       AlreadyExists 409     Conflict 409
       Expired 410               RequestEntityTooLarge 413                     UnsupportedMediaType 415
+      UriTooLong 414            HeadersTooLarge 431
       Invalid 422               TooManyRequests 429     InternalError 500     ServiceUnavailable 503
       Timeout 504
 
@@ -216,6 +217,16 @@ class RequestEntityTooLarge(ApiStatusError):
     @classmethod
     def over(cls, limit_bytes: int) -> RequestEntityTooLarge:
         return cls(f"Request entity too large: limit is {limit_bytes}")
+
+
+class UriTooLong(ApiStatusError):
+    code = 414
+    reason = "RequestURITooLong"
+
+
+class HeadersTooLarge(ApiStatusError):
+    code = 431
+    reason = "RequestHeaderFieldsTooLarge"
 
 
 class UnsupportedMediaType(ApiStatusError):

@@ -21,9 +21,21 @@ PERIOD_SECONDS = 60.0
 
 async def run(backend: Backend) -> None:
     """For ever."""
+    await backend.cache.ready()
     while True:
+        await repair(backend)
         await asyncio.sleep(PERIOD_SECONDS)
         await expire(backend, datetime.now(UTC) - timedelta(seconds=backend.config.event_ttl_seconds))
+
+
+async def repair(backend: Backend) -> None:
+    """Let every kind give back what none of its objects holds any longer."""
+    for kind in [*backend.registry]:
+        try:
+            if kind.repair is not None and (freed := await kind.repair(backend)):
+                log.warning("gave back %d allocations that no %s holds", freed, kind.singular_name)
+        except StorageError as error:
+            log.warning("cannot look for what %s left behind: %s", kind.plural, error)
 
 
 async def expire(backend: Backend, before: datetime) -> int:

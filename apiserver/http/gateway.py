@@ -19,7 +19,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.errors import BadRequest, RequestEntityTooLarge, ServiceUnavailable
+from api.errors import BadRequest, HeadersTooLarge, RequestEntityTooLarge, ServiceUnavailable, UriTooLong
 from apiserver import openapi
 from apiserver.backend import Backend
 from apiserver.http import discovery, health
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 BODY_LIMIT_BYTES = 3 * 1024 * 1024
 """Kubernetes' own limit of a request body."""
+URL_LIMIT_BYTES = 64 * 1024
+HEADERS_LIMIT_BYTES = 64 * 1024
 
 
 def create_app(backend: Backend, guard: Guard) -> Gateway:
@@ -58,6 +60,7 @@ class Gateway:
             await self._rest(scope, receive, send)
             return
         try:
+            check_head(scope)
             query = parse_query(scope["query_string"])
             info = RequestInfo.parse(scope["method"], scope["path"], query)
             user = self._guard.admit(scope, info)
@@ -102,6 +105,14 @@ class Gateway:
                 task.cancel()
         with contextlib.suppress(Exception):
             await send({"type": "http.response.body", "body": b""})
+
+
+def check_head(scope: Scope) -> None:
+    """Raises UriTooLong and HeadersTooLarge, before anything is made of either."""
+    if len(scope["path"]) + len(scope["query_string"]) > URL_LIMIT_BYTES:
+        raise UriTooLong(f"the URL is longer than {URL_LIMIT_BYTES} bytes")
+    if sum([len(name) + len(value) for name, value in scope["headers"]]) > HEADERS_LIMIT_BYTES:
+        raise HeadersTooLarge(f"the headers are larger than {HEADERS_LIMIT_BYTES} bytes")
 
 
 async def _pump(stream: Stream, send: Send) -> None:

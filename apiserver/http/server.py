@@ -18,6 +18,7 @@ from apiserver.http.gateway import Gateway
 
 GRACEFUL_SHUTDOWN_SECONDS = 3
 KEEP_ALIVE_SECONDS = 300
+HEAD_LIMIT_BYTES = 256 * 1024
 
 
 class Protocol(TlsProtocol):
@@ -29,6 +30,23 @@ class Protocol(TlsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(CoalescingTransport(transport))  # type: ignore[arg-type]
+        self._head_bytes: int | None = 0  # of a request whose head has begun; None: it is complete
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        self._head_bytes = None
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._head_bytes is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_LIMIT_BYTES:  # one that never ends must not fill the memory
+                self.transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n\r\n")
+                self.transport.close()
 
 
 class CoalescingTransport:

@@ -57,6 +57,18 @@ class _Service(msgspec.Struct):
     metadata: _Meta
 
 
+async def repair(backend: Backend) -> int:
+    """Free what no Service holds: its writer died, or never learned what became of the write. How many were freed."""
+    freed, allocator = 0, Allocator(backend)
+    for resource in (ADDRESSES, PORTS):
+        for entry in backend.cache.list(resource):
+            record = Record(entry.key, entry.value, entry.version)
+            if await allocator.is_abandoned(record):
+                await allocator.delete(record)
+                freed += 1
+    return freed
+
+
 class Allocator:
     """Takes and frees for one request. With `dry_run` it only looks."""
 
@@ -136,7 +148,7 @@ class Allocator:
             return
         except KeyExists:
             present = await storage.get(key)
-        if present is not None and not await self._is_abandoned(present):
+        if present is not None and not await self.is_abandoned(present):
             raise AllocationError(why)
         try:
             if present is None:
@@ -146,7 +158,7 @@ class Allocator:
         except (KeyExists, KeyMissing, VersionMismatch):
             raise AllocationError(why) from None
 
-    async def _is_abandoned(self, record: Record) -> bool:
+    async def is_abandoned(self, record: Record) -> bool:
         held = msgspec.json.decode(record.value, type=_Held)
         if meta.now() - ABANDONED < msgspec.convert(held.since, type(meta.now())):
             return False
@@ -156,7 +168,7 @@ class Allocator:
     async def undo(self) -> None:
         """Free what this request took."""
         for record in self._taken:
-            await self._delete(record)
+            await self.delete(record)
         self._taken.clear()
 
     async def free_address(self, address: str, service: Any) -> None:
@@ -168,8 +180,8 @@ class Allocator:
     async def _free(self, key: str, service: Any) -> None:
         record = await self._backend.storage.get(key)
         if record is not None and msgspec.json.decode(record.value, type=_Held).uid == service.metadata.uid:
-            await self._delete(record)
+            await self.delete(record)
 
-    async def _delete(self, record: Record) -> None:
+    async def delete(self, record: Record) -> None:
         with contextlib.suppress(KeyMissing, VersionMismatch):  # somebody else took it over
             await self._backend.storage.delete(record.key, expected=record.version)

@@ -10,7 +10,7 @@ from lightkube.resources.core_v1 import Service
 
 from api.errors import FieldError, Invalid, forbidden, invalid, required
 from apiserver.backend import Backend
-from apiserver.kinds.allocation import AllocationError, Allocator
+from apiserver.kinds.allocation import AllocationError, Allocator, repair
 from apiserver.kinds.pod_spec import PROTOCOLS, target_port
 from apiserver.registry import names, rules
 from apiserver.registry.columns import AGE, NAME, NONE, SELECTOR, Column, Object, at, listed
@@ -258,4 +258,5 @@ SERVICE = Kind(
     change_rules=(keeps_address,),
     allocate=allocate,
     release=release,
+    repair=repair,
 )

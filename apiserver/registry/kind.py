@@ -119,6 +119,8 @@ class Kind:
     """`(new, old, backend, dry_run=)`: take what `new` needs and `old` (None: a create) has not."""
     release: Callable[..., Awaitable[None]] | None = None
     """`(obj, backend, keep=None)`: give back what `obj` held and `keep` does not."""
+    repair: Callable[[Any], Awaitable[int]] | None = None
+    """`(backend)`, now and then: give back what no object holds, after crashes and writes of unknown outcome."""
 
     # Names.
 
