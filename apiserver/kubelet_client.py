@@ -7,12 +7,17 @@ Kubernetes' words: a kubelet that cannot be reached is an InternalError that nam
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import httpx2
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus, WebSocketException
+from websockets.typing import Subprotocol
 
 from api.errors import ApiStatusError, BadRequest, Forbidden, InternalError, NotFound, Unauthorized
 from apiserver.config import Config
@@ -37,16 +42,16 @@ class KubeletClient:
         if self._client is not None:
             await self._client.aclose()
 
+    @cached_property
+    def _context(self) -> ssl.SSLContext:
+        config = self._config
+        return _tls(config.kubelet_certificate_authority, config.kubelet_client_certificate, config.kubelet_client_key)
+
     def _connected(self) -> httpx2.AsyncClient:
         if self._client is None:
             timeout = httpx2.Timeout(30.0, connect=CONNECT_SECONDS, read=None)
             limits = httpx2.Limits(max_connections=None, max_keepalive_connections=20)
-            context = _tls(
-                self._config.kubelet_certificate_authority,
-                self._config.kubelet_client_certificate,
-                self._config.kubelet_client_key,
-            )
-            self._client = httpx2.AsyncClient(verify=context, timeout=timeout, limits=limits, trust_env=False)
+            self._client = httpx2.AsyncClient(verify=self._context, timeout=timeout, limits=limits, trust_env=False)
         return self._client
 
     async def stream(self, node: Any, path: tuple[str, ...], query: Mapping[str, str]) -> AsyncIterator[bytes]:
@@ -64,6 +69,36 @@ class KubeletClient:
                 text or f"the kubelet answered {response.status_code}"
             )
         return _chunks(response)
+
+    @asynccontextmanager
+    async def tunnel(
+        self, node: Any, path: tuple[str, ...], query: Mapping[str, Any], subprotocols: Sequence[str]
+    ) -> AsyncIterator[ClientConnection]:
+        """A WebSocket to the kubelet, closed at the end. Raises ApiStatusError."""
+        url = "wss" + kubelet_url(node, path, query).removeprefix("https")
+        offered = [Subprotocol(each) for each in subprotocols]
+        opening = connect(
+            url,
+            ssl=self._context,
+            server_hostname=None,
+            subprotocols=offered or None,
+            compression=None,
+            open_timeout=CONNECT_SECONDS,
+            ping_interval=None,
+            max_size=None,
+            proxy=None,
+        )
+        try:
+            connection = await opening
+        except InvalidStatus as error:
+            code, text = error.response.status_code, (error.response.body or b"").decode("utf-8", "replace").strip()
+            raise _ERRORS.get(code, InternalError)(text or f"the kubelet answered {code}") from None
+        except (OSError, TimeoutError, WebSocketException) as error:
+            raise InternalError(f'error dialing backend: Get "{url}": {error}') from None
+        try:
+            yield connection
+        finally:
+            await connection.close()
 
 
 async def _chunks(response: httpx2.Response) -> AsyncIterator[bytes]:
@@ -85,7 +120,7 @@ def _reason(error: Exception) -> str:
     return f"dial tcp: connect: {str(cause.strerror).lower()}" if isinstance(cause, OSError) else f"dial tcp: {error}"
 
 
-def kubelet_url(node: Any, path: tuple[str, ...], query: Mapping[str, str]) -> str:
+def kubelet_url(node: Any, path: tuple[str, ...], query: Mapping[str, Any]) -> str:
     """Where a node's kubelet listens, from its status. Raises InternalError for a node without an address."""
     status = node.status
     addresses = {each.type: each.address for each in (status and status.addresses) or ()}
@@ -95,7 +130,7 @@ def kubelet_url(node: Any, path: tuple[str, ...], query: Mapping[str, str]) -> s
     endpoints = status.daemonEndpoints
     port = (endpoints and endpoints.kubeletEndpoint and endpoints.kubeletEndpoint.Port) or KUBELET_PORT
     where = "/".join(quote(part, safe="") for part in path)
-    return f"https://{host}:{port}/{where}" + (f"?{urlencode(query)}" if query else "")
+    return f"https://{host}:{port}/{where}" + (f"?{urlencode(query, doseq=True)}" if query else "")
 
 
 def _tls(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:

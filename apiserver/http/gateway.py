@@ -25,7 +25,8 @@ from apiserver.backend import Backend
 from apiserver.http import discovery, health
 from apiserver.http.guard import Guard
 from apiserver.http.request import Request, RequestInfo, parse_query
-from apiserver.http.responses import Response, Stream, error_response, send_response, to_api_error
+from apiserver.http.responses import Response, Stream, Tunnel, error_response, send_response, to_api_error
+from apiserver.http.tunnel import pump
 from apiserver.verbs import dispatch
 
 log = logging.getLogger(__name__)
@@ -56,8 +57,8 @@ class Gateway:
         """Set when the server shuts down: watches end, so that their clients reconnect elsewhere."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._rest(scope, receive, send)
+        if scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
             return
         try:
             check_head(scope)
@@ -78,6 +79,23 @@ class Gateway:
             await send_response(send, answer, head_only=scope["method"] == "HEAD")
         else:
             await self._send_stream(answer, receive, send)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The same guard and the same handlers; what is refused before the upgrade is an ordinary answer."""
+        try:
+            check_head(scope)
+            query = parse_query(scope["query_string"])
+            info = RequestInfo.parse("GET", scope["path"], query)
+            user = self._guard.admit(scope, info)
+            authorize = partial(self._guard.recheck, user, info)
+            request = Request(info, query, dict(scope["headers"]), user=user, authorize=authorize)
+            request.raw_query, request.subprotocols = scope["query_string"], scope["subprotocols"]
+            answer = await self._answer(request)
+            if not isinstance(answer, Tunnel):
+                raise BadRequest("this path is not served over WebSockets")
+            await pump(answer, receive, send, self.stopping)
+        except Exception as error:
+            await send_response(send, error_response(to_api_error(error)), prefix="websocket.")
 
     async def _answer(self, request: Request) -> Any:
         if not request.info.is_resource:

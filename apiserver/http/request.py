@@ -7,7 +7,7 @@ Kubernetes: k8s.io/apiserver/pkg/endpoints/request (RequestInfo) and handlers/ne
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
@@ -119,6 +119,9 @@ class Request:
     query: Mapping[str, str]
     headers: Mapping[bytes, bytes]
     body: bytes = b""
+    raw_query: bytes = b""
+    subprotocols: Sequence[str] | None = None
+    """Those a WebSocket offers; None: the request is no WebSocket."""
     user: Any = None
     authorize: Callable[[str, str], None] = lambda verb, name: None
     """`(verb, name)`: ask again when the object's name is known, or turns out to be created. Raises Forbidden."""

@@ -53,6 +53,14 @@ class Stream:
     headers: list[Header] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class Tunnel:
+    """An answer that is another connection: a WebSocket whose messages are passed on both ways (tunnel.py)."""
+
+    upstream: Any
+    """Opens the other side when entered: an asynchronous context of a `websockets` ClientConnection."""
+
+
 def as_yaml(body: bytes) -> bytes:
     text: str = yaml.dump(codec.to_document(body), Dumper=yaml.CSafeDumper, sort_keys=False, default_flow_style=False)
     return text.encode()
@@ -87,11 +95,11 @@ def to_api_error(error: Exception) -> ApiStatusError:
             return InternalError.of(f"{type(error).__name__}: {error}")
 
 
-async def send_response(send: Any, response: Response, *, head_only: bool = False) -> None:
+async def send_response(send: Any, response: Response, *, head_only: bool = False, prefix: str = "") -> None:
     headers = [
         (b"content-type", response.media_type.encode()),
         (b"content-length", b"%d" % len(response.body)),
         *response.headers,
     ]
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if head_only else response.body})
+    await send({"type": f"{prefix}http.response.start", "status": response.status, "headers": headers})
+    await send({"type": f"{prefix}http.response.body", "body": b"" if head_only else response.body})

@@ -16,6 +16,7 @@ from apiserver.registry.columns import AGE, NAME, Column, at
 from apiserver.registry.facts import Selectable
 from apiserver.registry.kind import Kind
 from apiserver.verbs.binding import BINDING
+from apiserver.verbs.connect import ATTACH, EXEC, PORT_FORWARD
 from apiserver.verbs.eviction import EVICTION
 from apiserver.verbs.log import LOG
 from apiserver.verbs.status import STATUS
@@ -64,7 +65,7 @@ POD = Kind(
     Pod,
     short_names=("po",),
     categories=("all",),
-    subresources=(STATUS, BINDING, EVICTION, LOG),
+    subresources=(STATUS, BINDING, EVICTION, LOG, EXEC, ATTACH, PORT_FORWARD),
     selectable=(
         "spec.nodeName",
         "spec.restartPolicy",

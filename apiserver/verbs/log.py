@@ -26,13 +26,21 @@ async def get(call: Call) -> Response | Stream:
     container = container_of(pod, call.request.query.get("container") or "")
     if not pod.spec.nodeName:
         return Response(b"", media_type="text/plain")
-    kubelets, nodes = call.backend.kubelets, call.backend.registry.of(Node)
-    record = await call.backend.find(nodes, "", pod.spec.nodeName)
-    if record is None or kubelets is None:
-        raise InternalError(f'nodes "{pod.spec.nodeName}" not found')
+    node, kubelets = await node_of(call, pod.spec.nodeName), call.backend.kubelets
+    if kubelets is None:
+        raise InternalError("this server has no way to its kubelets")
     path = ("containerLogs", call.namespace, call.name, container)
-    chunks: AsyncIterator[bytes] = await kubelets.stream(nodes.model.decode(record.value), path, options)
+    chunks: AsyncIterator[bytes] = await kubelets.stream(node, path, options)
     return Stream(chunks, media_type="text/plain")
+
+
+async def node_of(call: Call, name: str) -> Any:
+    """The Node a pod is bound to. Raises InternalError."""
+    nodes = call.backend.registry.of(Node)
+    record = await call.backend.find(nodes, "", name)
+    if record is None:
+        raise InternalError(f'nodes "{name}" not found')
+    return nodes.model.decode(record.value)
 
 
 def _options(request: Request) -> dict[str, str]:
