@@ -50,6 +50,8 @@ Follower = Callable[[Entry | None, Entry | None], None]
 """Gets an object before and after a change, None where it is not there."""
 
 RING_CHANGES = 8192  # recent changes kept per resource
+RING_BYTES = 32 * 1024 * 1024  # and how much they may hold in all
+RING_LINES = 256  # of the latest, the finished line of a watch stream is kept, too
 RING_SECONDS = 300  # and for how long
 NEXT_CHANGES = 500  # changes handed to a watcher at once
 TOUCH_SECONDS = 0.1  # fresh: how long the watch may lag before the cache makes the store speak
@@ -91,11 +93,12 @@ class Gone(Exception):
 class _Ring:
     """Recent changes of one resource. Places are counted from the first change ever, so they outlive trimming."""
 
-    __slots__ = ("changes", "ended", "floor", "start", "waiting")
+    __slots__ = ("changes", "ended", "floor", "size", "start", "waiting")
 
     def __init__(self, floor: int) -> None:
         self.ended = False
         self.changes: list[Change] = []
+        self.size = 0  # bytes of their objects
         self.start = 0  # the place of changes[0]
         self.floor = floor  # changes up to this version are gone
         self.waiting: set[asyncio.Future[None]] = set()
@@ -109,16 +112,25 @@ class _Ring:
             raise Compacted(f"changes after version {version} are gone; the oldest kept are after {self.floor}")
         return self.start + bisect_right(self.changes, version, key=lambda change: change.version)
 
+    def add(self, change: Change) -> None:
+        self.changes.append(change)
+        self.size += change.size
+        if len(self.changes) > RING_LINES:
+            self.changes[-RING_LINES - 1].forget_line()
+
     def trim(self, now: float) -> None:
         """Drop in large steps, so that a change costs O(1) on average."""
         drop = 0
         if len(self.changes) >= 2 * RING_CHANGES:
             drop = RING_CHANGES
+        elif self.size > RING_BYTES:
+            drop = len(self.changes) // 2
         elif self.changes[len(self.changes) // 2].when < now - RING_SECONDS:
             drop = len(self.changes) // 2 + 1
         if drop:
             self.floor = self.changes[drop - 1].version
             self.start += drop
+            self.size -= sum(change.size for change in self.changes[:drop])
             del self.changes[:drop]
 
     def wake(self) -> None:
@@ -260,7 +272,7 @@ class WatchCache:
         rings, self._rings = self._rings, {}
         self._floor = snapshot.version
         for ring in rings.values():  # a place in an old ring means nothing now
-            ring.start, ring.floor, ring.changes = ring.end + 1, snapshot.version, []
+            ring.start, ring.floor, ring.changes, ring.size = ring.end + 1, snapshot.version, [], 0
             ring.wake()
         self._advance(snapshot.version)
         self._ready.set()
@@ -271,7 +283,7 @@ class WatchCache:
             change = self._change(event)
             resource = split_key(event.record.key)[0]
             ring = touched[resource] = self._ring(resource)
-            ring.changes.append(change)
+            ring.add(change)
             gone = change.type is EventType.DELETED
             _tell(self._followers.get(resource, ()), change.previous, None if gone else change.entry)
         self._advance(batch.version)

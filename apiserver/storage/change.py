@@ -54,6 +54,15 @@ class Change:
             self._line = event_line(self.type, self.entry.value)
         return self._line
 
+    @property
+    def size(self) -> int:
+        """Bytes of the object; the one before is held by the change before, or by nobody else."""
+        return len(self.entry.value)
+
+    def forget_line(self) -> None:
+        """Of an older change the line is made again for the few who still ask."""
+        self._line = self._restamped = None
+
     def seen_by(self, selects: Callable[[Entry], bool]) -> EventType | None:
         """What this change is to a watcher with a selector; None: nothing.
 

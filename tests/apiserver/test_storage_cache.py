@@ -240,6 +240,24 @@ async def test_a_slow_watcher_is_dropped_and_holds_nothing(
     assert len(cache._rings["pods"].changes) <= 20
 
 
+async def test_a_ring_holds_so_many_bytes_and_few_finished_lines(
+    storage: FaultyStorage, cache: WatchCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_module, "RING_BYTES", 20_000)
+    monkeypatch.setattr(cache_module, "RING_LINES", 2)
+    slow, quick = cache.watch("pods", since=cache.version), cache.watch("pods", since=cache.version)
+    for i in range(50):
+        await cache.seen((await storage.create(f"/pods/a/{i:02}", obj("x" * 1000))).version)
+        for change in await quick.next():
+            change.line()
+    ring = cache._rings["pods"]
+    assert ring.size == sum(len(change.entry.value) for change in ring.changes) <= 20_000
+    assert sum(change._line is not None for change in ring.changes) <= 2
+    assert ring.changes[0].line().startswith(b'{"type":"ADDED"')
+    with pytest.raises(Compacted):
+        await slow.next()
+
+
 async def test_old_changes_are_dropped_with_time(
     storage: FaultyStorage, cache: WatchCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
