@@ -37,6 +37,10 @@ class Requirement:
     def matches(self, labels: Mapping[str, str]) -> bool:
         return _OPERATORS[self.operator](labels.get(self.key), self._wanted)
 
+    @property
+    def is_equality(self) -> bool:
+        return self.operator == "In" and len(self.values) == 1
+
     @cached_property
     def _wanted(self) -> Collection[str]:
         return self.values if len(self.values) < 8 else frozenset(self.values)
@@ -50,6 +54,11 @@ class LabelSelector:
 
     def matches(self, labels: Mapping[str, str] | None) -> bool:
         return all(each.matches(labels or {}) for each in self.requirements)
+
+    @cached_property
+    def equalities(self) -> tuple[tuple[str, str], ...]:
+        """The labels that every match has: what an index can look up."""
+        return tuple((each.key, each.values[0]) for each in self.requirements if each.is_equality)
 
     def __bool__(self) -> bool:
         return bool(self.requirements)

@@ -27,7 +27,7 @@ import itertools
 import logging
 import time
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from apiserver.storage.base import (
     Batch,
@@ -46,6 +46,7 @@ __all__ = ["Change", "Entry", "Facts", "Gone", "Indexer", "WatchCache", "Watcher
 
 log = logging.getLogger(__name__)
 
+Label = tuple[str, str]
 Follower = Callable[[Entry | None, Entry | None], None]
 """Gets an object before and after a change, None where it is not there."""
 
@@ -61,26 +62,45 @@ RETRY_SECONDS = 0.2  # between attempts to list while the store is away
 
 
 class _Bucket:
-    """The objects of one resource in one namespace, by key, in key order."""
+    """The objects of one resource in one namespace: by key, in key order, and by label."""
 
-    __slots__ = ("entries", "keys")
+    __slots__ = ("entries", "keys", "labelled")
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
         self.keys: list[str] = []
+        self.labelled: dict[Label, set[str]] = {}
 
     def put(self, entry: Entry) -> Entry | None:
         previous = self.entries.get(entry.key)
         if previous is None:
             insort(self.keys, entry.key)
         self.entries[entry.key] = entry
+        self._index(entry.key, previous.labels if previous else {}, entry.labels)
         return previous
 
     def pop(self, key: str) -> Entry | None:
         previous = self.entries.pop(key, None)
         if previous is not None:
             del self.keys[bisect_left(self.keys, key)]
+            self._index(key, previous.labels, {})
         return previous
+
+    def _index(self, key: str, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+        if before == after:
+            return
+        for label in before.items() - after.items():
+            keys = self.labelled[label]
+            keys.discard(key)
+            if not keys:
+                del self.labelled[label]
+        for label in after.items() - before.items():
+            self.labelled.setdefault(label, set()).add(key)
+
+    def having(self, labels: Iterable[Label]) -> list[Entry]:
+        """In key order, everything with the rarest of these labels: the caller looks at the others."""
+        rarest = min((self.labelled.get(label, set()) for label in labels), key=len)
+        return [self.entries[key] for key in sorted(rarest)]
 
     def __iter__(self) -> Iterator[Entry]:
         return map(self.entries.__getitem__, self.keys)
@@ -177,14 +197,18 @@ class WatchCache:
         bucket = self._buckets.get(resource, {}).get(namespace)
         return bucket.entries.get(key) if bucket else None
 
-    def list(self, resource: str, namespace: str = "") -> list[Entry]:
-        """The objects of a resource, in one namespace or in all, ordered by key."""
+    def list(self, resource: str, namespace: str = "", labels: Sequence[Label] = ()) -> list[Entry]:
+        """The objects of a resource, in one namespace or in all, ordered by key.
+
+        With `labels`, at least all those that have every one of them, found by index.
+        """
         namespaces = self._buckets.get(resource, {})
         if namespace:
-            return [*namespaces.get(namespace, ())]
+            namespaces = {namespace: namespaces[namespace]} if namespace in namespaces else {}
         # "/" ends a namespace in a key, so namespaces are ordered with it: "a-b/" < "a/".
         ordered = sorted(namespaces, key=lambda name: name + "/")
-        return [entry for name in ordered for entry in namespaces[name]]
+        buckets = [namespaces[name] for name in ordered]
+        return [entry for bucket in buckets for entry in (bucket.having(labels) if labels else bucket)]
 
     def count(self, resource: str) -> int:
         return sum(len(bucket.keys) for bucket in self._buckets.get(resource, {}).values())

@@ -145,7 +145,7 @@ async def fetch(kind: Kind, backend: Backend, query: Query, namespace: str) -> P
 
 def _cached_page(kind: Kind, backend: Backend, query: Query, namespace: str) -> Page:
     cache = backend.cache
-    entries: list[Entry] = cache.list(kind.qualified, namespace)
+    entries: list[Entry] = cache.list(kind.qualified, namespace, query.labels.equalities)
     selects = query.selects()
     if selects is not None:
         entries = _select(backend, kind, query, entries, namespace, selects)

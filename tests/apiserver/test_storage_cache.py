@@ -258,6 +258,35 @@ async def test_a_ring_holds_so_many_bytes_and_few_finished_lines(
         await slow.next()
 
 
+async def test_labels_are_looked_up(storage: FaultyStorage) -> None:
+    def labelled(record: Record) -> tuple[dict[str, str], dict[str, str]]:
+        return json.loads(record.value)["metadata"]["labels"], {}
+
+    def make(**labels: str) -> bytes:
+        return json.dumps({"metadata": {"labels": labels}}, separators=(",", ":")).encode()
+
+    cache = WatchCache(storage, labelled)
+    following = asyncio.create_task(cache.run())
+    await cache.ready()
+    for name, labels in (("b", {"app": "web", "tier": "x"}), ("a", {"app": "web"}), ("c", {"app": "db"})):
+        last = await storage.create(f"/pods/n/{name}", make(**labels))
+    await cache.seen(last.version)
+
+    def found(*labels: tuple[str, str]) -> list[str]:
+        return [entry.name for entry in cache.list("pods", "n", labels)]
+
+    assert found(("app", "web")) == ["a", "b"] and found(("app", "web"), ("tier", "x")) == ["b"]
+    assert found(("app", "none")) == []
+    record = await storage.update("/pods/n/c", make(app="web"), expected=last.version)
+    await cache.seen(record.version)
+    assert found(("app", "web")) == ["a", "b", "c"] and found(("app", "db")) == []
+    record = await storage.delete("/pods/n/c", expected=record.version)
+    await cache.seen(record.version)
+    assert found(("app", "web")) == ["a", "b"]
+    assert [entry.name for entry in cache.list("pods", "", (("tier", "x"),))] == ["b"]
+    following.cancel()
+
+
 async def test_old_changes_are_dropped_with_time(
     storage: FaultyStorage, cache: WatchCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
