@@ -11,7 +11,7 @@ from cli import objects
 from cli.command import Chosen, Write
 from cli.errors import CliError, StatusError, collected
 from cli.session import Object, Ref, Session
-from cli.waiting import deadline, until_gone
+from cli.wait import deadline, until_gone
 
 FORCE_WARNING = (
     "Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated. "

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from cli import layout, objects
-from cli.ages import rfc1123
 from cli.command import Chosen
 from cli.errors import Collected, StatusError, collected, not_found
+from cli.layout import rfc1123
 from cli.objects import Target
 from cli.session import Object, Ref, Session
 

@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 from api import quantity
-from cli.ages import age, rfc1123
-from cli.layout import annotation_lines, labels, lower, maybe, stacked
+from api.durations import since
+from cli.layout import annotation_lines, labels, lower, maybe, rfc1123, stacked
 
 Object = Mapping[str, Any]
 Amounts = dict[str, Decimal]
@@ -106,7 +106,7 @@ def _pods(pods: Sequence[Object], allocatable: Mapping[str, str]) -> list[str]:
     rows = [
         f"  {pod['metadata']['namespace']}\t{pod['metadata']['name']}\t\t"
         + "".join(f"{_share(amounts[w], name, allocatable)}\t" for name in ("cpu", "memory") for w in amounts)
-        + age(pod["metadata"].get("creationTimestamp"))
+        + since(pod["metadata"].get("creationTimestamp"))
         for pod, amounts in zip(pods, asked, strict=True)
     ]
     totals = [_sum([each[which] for each in asked]) for which in ("requests", "limits")]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cli.ages import age, rfc1123
-from cli.layout import annotation_lines, controlled_by, indent, labels, lower, maybe, tolerations
+from api.durations import since
+from cli.layout import annotation_lines, controlled_by, indent, labels, lower, maybe, rfc1123, tolerations
 
 Object = Mapping[str, Any]
 
@@ -48,7 +48,7 @@ def pod_lines(pod: Object) -> list[str]:
 def _phase(meta: Object, status: Object) -> list[str]:
     if meta.get("deletionTimestamp") and status.get("phase") not in ("Succeeded", "Failed"):
         return [
-            f"Status:\tTerminating (lasts {age(meta['deletionTimestamp'])})",
+            f"Status:\tTerminating (lasts {since(meta['deletionTimestamp'])})",
             f"Termination Grace Period:\t{meta.get('deletionGracePeriodSeconds', 0)}s",
         ]
     return [f"Status:\t{status.get('phase', 'Pending')}"]

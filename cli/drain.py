@@ -14,7 +14,7 @@ from cli import objects
 from cli.command import Chosen, Write
 from cli.errors import CliError, Collected, StatusError, collected
 from cli.session import MERGE_PATCH, Object, Ref, Session
-from cli.waiting import deadline, until_gone
+from cli.wait import deadline, until_gone
 
 MIRROR = "kubernetes.io/config.mirror"
 RETRY_SECONDS = 5.0
@@ -60,9 +60,6 @@ def _mark(session: Session, ref: Ref, node: Object, write: Write, *, unschedulab
     write.say(ref.label, what)
 
 
-# drain
-
-
 def drain(
     session: Session,
     chosen: Chosen,
@@ -74,10 +71,6 @@ def drain(
     ] = False,
     grace_period: Annotated[int, typer.Option(help="Seconds pods have to end; -1 is their own.")] = -1,
     timeout: Annotated[str, typer.Option(help="How long to wait at most; 0s waits on.")] = "0s",
-    pod_selector: Annotated[str, typer.Option(help="Only pods with these labels.")] = "",
-    disable_eviction: Annotated[
-        bool, typer.Option("--disable-eviction", help="Delete pods without asking disruption budgets.")
-    ] = False,
 ) -> None:
     """Empty nodes for maintenance: cordon them, evict their pods, wait until the pods are gone."""
     ends = deadline(timeout)
@@ -86,7 +79,7 @@ def drain(
             with failures:
                 _mark(session, ref, node, write, unschedulable=True)
                 fields = f"spec.nodeName={ref.name}"
-                pods = session.objects("pods", namespace="", fieldSelector=fields, labelSelector=pod_selector)
+                pods = session.objects("pods", namespace="", fieldSelector=fields)
                 leaving, notes, problems = choose(
                     pods, force=force, ignore_daemonsets=ignore_daemonsets, delete_emptydir_data=delete_emptydir_data
                 )
@@ -95,7 +88,7 @@ def drain(
                 for note in notes:
                     print(f"Warning: {note}", file=sys.stderr)
                 if write.real:
-                    evict_all(session, leaving, grace=grace_period, evict=not disable_eviction, ends=ends)
+                    evict_all(session, leaving, grace=grace_period, ends=ends)
                 write.say(ref.label, "drained")
 
 
@@ -104,75 +97,56 @@ def choose(
 ) -> tuple[list[Object], list[str], list[str]]:
     """Which pods must go, what to warn about, and what forbids the drain. Pure."""
     leaving: list[Object] = []
-    daemons: list[str] = []
-    unmanaged: list[str] = []
-    local: list[str] = []
+    daemons, unmanaged, local = [], [], []
     for pod in pods:
         meta = pod["metadata"]
-        name = f"{meta['namespace']}/{meta['name']}"
         if MIRROR in (meta.get("annotations") or {}):
             continue
-        ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-        owner = next((each for each in meta.get("ownerReferences") or [] if each.get("controller")), None)
-        if owner and owner["kind"] == "DaemonSet" and not ended:
-            daemons.append(name)
-            continue
-        if owner is None and not ended:
-            unmanaged.append(name)
-        if any("emptyDir" in each for each in pod["spec"].get("volumes") or []) and not ended:
-            local.append(name)
+        name = f"{meta['namespace']}/{meta['name']}"
+        owner = next((each["kind"] for each in meta.get("ownerReferences") or [] if each.get("controller")), "")
+        if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
+            if owner == "DaemonSet":
+                daemons.append(name)
+                continue
+            unmanaged += [] if owner else [name]
+            local += [name] if any("emptyDir" in each for each in pod["spec"].get("volumes") or []) else []
         leaving.append(pod)
-    problems = []
-    if daemons and not ignore_daemonsets:
-        problems.append(
-            f"cannot delete DaemonSet-managed Pods (use --ignore-daemonsets to ignore): {', '.join(daemons)}"
-        )
-    if local and not delete_emptydir_data:
-        problems.append(
-            f"cannot delete Pods with local storage (use --delete-emptydir-data to override): {', '.join(local)}"
-        )
-    if unmanaged and not force:
-        problems.append(
-            f"cannot delete Pods that declare no controller (use --force to override): {', '.join(unmanaged)}"
-        )
-    notes = []
-    if daemons:
-        notes.append(f"ignoring DaemonSet-managed Pods: {', '.join(daemons)}")
-    if unmanaged:
-        notes.append(f"deleting Pods that declare no controller: {', '.join(unmanaged)}")
+    rules = (
+        (daemons, ignore_daemonsets, "DaemonSet-managed Pods (use --ignore-daemonsets to ignore)"),
+        (local, delete_emptydir_data, "Pods with local storage (use --delete-emptydir-data to override)"),
+        (unmanaged, force, "Pods that declare no controller (use --force to override)"),
+    )
+    problems = [f"cannot delete {what}: {', '.join(names)}" for names, allowed, what in rules if names and not allowed]
+    notes = [f"ignoring DaemonSet-managed Pods: {', '.join(daemons)}"] if daemons else []
+    notes += [f"deleting Pods that declare no controller: {', '.join(unmanaged)}"] if unmanaged else []
     return leaving, notes, problems
 
 
-def evict_all(session: Session, pods: Sequence[Object], *, grace: int, evict: bool, ends: float) -> None:
+def evict_all(session: Session, pods: Sequence[Object], *, grace: int, ends: float) -> None:
     """Ask for all evictions, then wait for all pods to be gone. Raises CliError when the deadline passes."""
     leaving = [(session.ref("pods", each["metadata"]["name"], each["metadata"]["namespace"]), each) for each in pods]
     for ref, pod in leaving:
-        print(f"{'evicting' if evict else 'deleting'} pod {ref.namespace}/{ref.name}", flush=True)
-        _evict(session, ref, pod["metadata"]["uid"], grace=grace, evict=evict, ends=ends)
+        print(f"evicting pod {ref.namespace}/{ref.name}", flush=True)
+        _evict(session, ref, pod["metadata"]["uid"], grace=grace, ends=ends)
     for ref, pod in leaving:
         until_gone(session, ref, uid=pod["metadata"]["uid"], ends=ends)
-        print(f"pod/{ref.name} {'evicted' if evict else 'deleted'}", flush=True)
+        print(f"pod/{ref.name} evicted", flush=True)
 
 
-def _evict(session: Session, ref: Ref, uid: str, *, grace: int, evict: bool, ends: float) -> None:
+def _evict(session: Session, ref: Ref, uid: str, *, grace: int, ends: float) -> None:
     options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
     options |= {"gracePeriodSeconds": grace} if grace >= 0 else {}
     metadata = {"name": ref.name, "namespace": ref.namespace}
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata, "deleteOptions": options}
     while True:
         try:
-            if evict:
-                session.call("POST", ref.path("eviction"), body=eviction)
-            else:
-                session.call("DELETE", ref.path(), body=options)
+            session.call("POST", ref.path("eviction"), body=eviction)
             return
         except StatusError as error:
             if error.reason == "NotFound" or (error.reason == "Conflict" and "uid" in error.message.lower()):
                 return
             if error.reason != "TooManyRequests" or time.monotonic() > ends:
                 raise
-            again = f"(will retry after {RETRY_SECONDS:g}s)"
-            print(
-                f'error when evicting pods/"{ref.name}" -n "{ref.namespace}" {again}: {error.message}', file=sys.stderr
-            )
+            what = f'error when evicting pods/"{ref.name}" -n "{ref.namespace}" (will retry after {RETRY_SECONDS:g}s)'
+            print(f"{what}: {error.message}", file=sys.stderr)
             time.sleep(RETRY_SECONDS)

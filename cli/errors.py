@@ -21,9 +21,8 @@ class CliError(Exception):
         text = str(self)
         return text if text.startswith("error: ") else f"error: {text}"
 
-    def listed(self) -> str:
-        """The line when it is one of several errors."""
-        return self.line()
+    listed = line
+    """The line when it is one of several errors."""
 
 
 class StatusError(CliError):

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from api.durations import since
 from cli import objects, output, tables
 from cli.command import Chosen
 from cli.discovery import Kind
@@ -24,9 +25,7 @@ def get(
     output_: Annotated[str | None, typer.Option("--output", "-o", help=f"One of: {output.FORMS}.")] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="After the list, show changes as they come.")] = False,
     show_labels: Annotated[bool, typer.Option("--show-labels", help="Show labels as the last column.")] = False,
-    label_columns: Annotated[
-        list[str] | None, typer.Option("--label-columns", "-L", help="Labels to show as columns.")
-    ] = None,
+    label_columns: Annotated[str, typer.Option("--label-columns", "-L", help="Labels to show as columns.")] = "",
     no_headers: Annotated[bool, typer.Option("--no-headers", help="Leave the titles out.")] = False,
     sort_by: Annotated[str, typer.Option(help="JSONPath of the field to sort by.")] = "",
     ignore_not_found: Annotated[bool, typer.Option("--ignore-not-found", help="A missing object is no error.")] = False,
@@ -36,64 +35,63 @@ def get(
     minikctl get pods -o wide; get deploy,svc; get pod/web-1 -o yaml; get pods -A -w
     """
     form = output.parse(output_)
-    wanted = objects.targets(session, chosen)
-    labels = [name for each in label_columns or [] for name in each.split(",")]
+    labels = [each for each in label_columns.split(",") if each]
     view = View(form.name == "wide", chosen.all_namespaces, show_labels=show_labels, label_columns=labels)
-    query = Query(session, chosen, ignore_not_found=ignore_not_found)
+    wanted = objects.targets(session, chosen)
+    rows = Rows(form, view, headers=not no_headers)
+    params = {"labelSelector": chosen.selector, "fieldSelector": chosen.field_selector}
     if watch:
-        _watch(query, wanted, Rows(form, view, headers=not no_headers))
-    elif form.is_table:
-        _print_tables(query, wanted, view, headers=not no_headers, sort_by=sort_by)
-    else:
-        _print_objects(query, wanted, form, headers=not no_headers, sort_by=sort_by)
-
-
-class Query:
-    """What to ask the server for each target; failures are collected, so that one missing name hides no other."""
-
-    def __init__(self, session: Session, chosen: Chosen, *, ignore_not_found: bool) -> None:
-        self.session = session
-        self.params = {"labelSelector": chosen.selector, "fieldSelector": chosen.field_selector}
-        self.ignore_not_found = ignore_not_found
-
-    def answers(self, target: Target, failures: Collected, *, accept: str, **params: str) -> Iterator[Object]:
-        """The list, or an answer for each name."""
-        for name in target.names or [""]:
-            with failures:
-                try:
-                    if name:
-                        path = Ref(target.kind, name, target.namespace).path()
-                        yield self.session.call("GET", path, params=params, accept=accept)
-                    else:
-                        yield self.list(target, accept=accept, **params)
-                except StatusError as error:
-                    if not (self.ignore_not_found and error.reason == "NotFound"):
-                        raise
-
-    def list(self, target: Target, *, accept: str, **params: str) -> Object:
-        return self.session.list_all(
-            target.kind, namespace=target.namespace, accept=accept, **{**self.params, **params}
-        )
-
-
-def _print_tables(query: Query, wanted: Sequence[Target], view: View, *, headers: bool, sort_by: str) -> None:
-    params = {"includeObject": "Object"} if sort_by else {}
+        _watch(session, wanted, rows, params)
+        return
+    accept = TABLE if form.is_table else JSON
+    if form.is_table and sort_by:
+        params["includeObject"] = "Object"
     with collected() as failures:
-        found = [(each.kind, merged(query.answers(each, failures, accept=TABLE, **params))) for each in wanted]
-        prefixed = len({kind for kind, table in found if table is not None}) > 1
-        filled = [(kind, table) for kind, table in found if table and table.get("rows")]
-        for index, (kind, table) in enumerate(filled):
-            if sort_by:
-                table["rows"] = output.ordered(table["rows"], sort_by, key=lambda row: row.get("object") or {})
-            if index and headers:
-                print()
-            shown = _view_for(view, kind, prefixed=prefixed)
-            lines = [tables.header(table, shown)] if headers else []
-            for line in Columns().render([*lines, *tables.rows(table, shown)]):
-                print(line)
-        if not filled and not failures and not query.ignore_not_found:
-            print(objects.nothing_found(query.session, list(wanted)), file=sys.stderr)
+        found = [
+            (target, list(_answers(session, target, params, failures, accept, ignore_not_found))) for target in wanted
+        ]
+        if form.is_table:
+            shown = _print_tables([(each.kind, merged(answers)) for each, answers in found if answers], rows, sort_by)
+            if not (shown or failures or ignore_not_found):
+                print(objects.nothing_found(session, wanted), file=sys.stderr)
+        else:
+            items = [item for target, answers in found for each in answers for item in one_by_one(target.kind, each)]
+            single = sum(len(target.names) for target in wanted) == 1 and all(target.names for target in wanted)
+            items = output.ordered(items, sort_by) if sort_by else items
+            if items or not single:
+                sys.stdout.write(output.render(form, items, as_list=not single, headers=not no_headers))
         sys.stdout.flush()
+
+
+def _answers(
+    session: Session, target: Target, params: dict[str, str], failures: Collected, accept: str, missing_is_fine: bool
+) -> Iterator[Object]:
+    """The list, or an answer for each name; one missing name hides no other."""
+    for name in target.names or [""]:
+        with failures:
+            try:
+                if name:
+                    path = Ref(target.kind, name, target.namespace).path()
+                    yield session.call("GET", path, params={k: v for k, v in params.items() if v}, accept=accept)
+                else:
+                    yield session.list_all(target.kind, namespace=target.namespace, accept=accept, **params)
+            except StatusError as error:
+                if not (missing_is_fine and error.reason == "NotFound"):
+                    raise
+
+
+def _print_tables(found: Sequence[tuple[Kind, Object]], rows: Rows, sort_by: str) -> bool:
+    """A table for each kind; whether there was anything to show."""
+    prefixed = len({kind for kind, _ in found}) > 1
+    filled = [(kind, table) for kind, table in found if table.get("rows")]
+    for index, (kind, table) in enumerate(filled):
+        if sort_by:
+            table["rows"] = output.ordered(table["rows"], sort_by, key=lambda row: row.get("object") or {})
+        if index and rows.headers:
+            print()
+        table_rows = Rows(rows.form, _view_for(rows.view, kind, prefixed=prefixed), headers=rows.headers)
+        table_rows.show(table)
+    return bool(filled)
 
 
 def _view_for(view: View, kind: Kind, *, prefixed: bool) -> View:
@@ -101,44 +99,22 @@ def _view_for(view: View, kind: Kind, *, prefixed: bool) -> View:
     return replace(view, kind_prefix=prefix, namespace=view.namespace and kind.namespaced)
 
 
-def merged(answers: Iterator[Object]) -> Object | None:
+def merged(answers: Sequence[Object]) -> Object:
     """The tables of several names as one."""
-    whole: Object | None = None
-    for answer in answers:
-        table = as_table(answer)
-        if whole is None:
-            whole = table
-        else:
-            whole["rows"] = (whole.get("rows") or []) + (table.get("rows") or [])
-    return whole
+    found = [as_table(answer) for answer in answers]
+    return {**found[0], "rows": [row for table in found for row in table.get("rows") or []]}
 
 
 def as_table(answer: Object) -> Object:
     """A Table as it is; name and age for a server that makes no tables of this kind."""
-    from cli.ages import age
-
     if answer.get("kind") == "Table":
         return answer
     columns = [{"name": "Name", "format": "name"}, {"name": "Age"}]
     rows = [
-        {"cells": [each["metadata"]["name"], age(each["metadata"].get("creationTimestamp"))], "object": each}
+        {"cells": [each["metadata"]["name"], since(each["metadata"].get("creationTimestamp"))], "object": each}
         for each in answer.get("items", [answer]) or []
     ]
     return {"kind": "Table", "metadata": answer.get("metadata") or {}, "columnDefinitions": columns, "rows": rows}
-
-
-def _print_objects(query: Query, wanted: Sequence[Target], form: output.Format, *, headers: bool, sort_by: str) -> None:
-    with collected() as failures:
-        found: list[Object] = []
-        for target in wanted:
-            for answer in query.answers(target, failures, accept=JSON):
-                found += one_by_one(target.kind, answer)
-        single = sum(len(target.names) for target in wanted) == 1 and all(target.names for target in wanted)
-        if sort_by:
-            found = output.ordered(found, sort_by)
-        if found or not single:
-            sys.stdout.write(output.render(form, found, as_list=not single, headers=headers))
-        sys.stdout.flush()
 
 
 def one_by_one(kind: Kind, answer: Object) -> list[Object]:
@@ -153,33 +129,31 @@ def one_by_one(kind: Kind, answer: Object) -> list[Object]:
 # Watching
 
 
-def _watch(query: Query, wanted: Sequence[Target], rows: Rows) -> None:
+def _watch(session: Session, wanted: Sequence[Target], rows: Rows, params: dict[str, str]) -> None:
     if len(wanted) != 1 or len(wanted[0].names) > 1:
         raise CliError("you may only specify a single resource type")
-    target = wanted[0]
-    kind, params, accept = target.kind, dict(query.params), TABLE if rows.form.is_table else JSON
-    if target.names:
-        query.session.get(Ref(kind, target.names[0], target.namespace))  # missing: an error, not a long wait
-        query.params["fieldSelector"] = params["fieldSelector"] = f"metadata.name={target.names[0]}"
-    answer = query.list(target, accept=accept)
-    rows.listing(kind, answer)
-    seen = versions(answer)
+    kind, names, namespace = wanted[0].kind, wanted[0].names, wanted[0].namespace
+    if names:
+        session.get(Ref(kind, names[0], namespace))  # missing: an error, not a long wait
+        params = {"fieldSelector": f"metadata.name={names[0]}"}
+    accept = TABLE if rows.form.is_table else JSON
+    rows.view = _view_for(rows.view, kind, prefixed=False)
+    seen: dict[str, str] = {}
     while True:
+        answer = session.list_all(kind, namespace=namespace, accept=accept, **params)
+        # At first all of it is news; later only what changed while the server had forgotten the history.
+        for obj in one_by_one(kind, answer) if seen or not rows.form.is_table else [answer]:
+            if not versions(obj).items() <= seen.items():
+                rows.show(obj)
+        seen = versions(answer)
         version = answer["metadata"]["resourceVersion"]
-        events = query.session.watch(kind, version=version, namespace=target.namespace, accept=accept, **params)
         try:
-            for _, obj in events:
+            for _, obj in session.watch(kind, version=version, namespace=namespace, accept=accept, **params):
                 rows.show(obj)
                 seen |= versions(obj)
         except StatusError as error:
             if error.reason not in ("Expired", "Gone"):
                 raise
-        # The server has forgotten the history, as a restarted one has: list anew, and show what is news.
-        answer = query.list(target, accept=accept)
-        for obj in one_by_one(kind, answer):
-            if not versions(obj).items() <= seen.items():
-                rows.show(obj)
-        seen = versions(answer)
 
 
 def versions(answer: Object) -> dict[str, str]:
@@ -191,38 +165,26 @@ def versions(answer: Object) -> dict[str, str]:
 
 
 class Rows:
-    """Prints what a watch brings, a row or an object at a time, under the titles printed once."""
+    """Prints what a list or a watch brings, rows or an object at a time, under titles printed once."""
 
     def __init__(self, form: output.Format, view: View, *, headers: bool) -> None:
-        self.form = form
-        self._view, self._headers = view, headers
+        self.form, self.view, self.headers = form, view, headers
         self._columns = Columns()
         self._definitions: list[Object] = []
-
-    def listing(self, kind: Kind, answer: Object) -> None:
-        """What was there already."""
-        self._view = _view_for(self._view, kind, prefixed=False)
-        if self.form.is_table:
-            self.show(answer)
-        else:
-            for each in one_by_one(kind, answer):
-                self.show(each)
 
     def show(self, obj: Object) -> None:
         if self.form.is_table:
             table = as_table(obj)
             # Only the first table of a watch says what its columns are.
             self._definitions = table.get("columnDefinitions") or self._definitions
-            if table.get("rows"):
-                self._lines({**table, "columnDefinitions": self._definitions})
+            self._lines({**table, "columnDefinitions": self._definitions})
         else:
-            text = output.render(self.form, [obj], as_list=False, headers=self._headers)
+            text = output.render(self.form, [obj], as_list=False, headers=self.headers)
             sys.stdout.write(f"---\n{text}" if self.form.name == "yaml" else text)
-            self._headers = False
+        self.headers = False
         sys.stdout.flush()
 
     def _lines(self, table: Object) -> None:
-        rows = [tables.header(table, self._view)] if self._headers else []
-        self._headers = False
-        for line in self._columns.render([*rows, *tables.rows(table, self._view)]):
+        titles = [tables.header(table, self.view)] if self.headers else []
+        for line in self._columns.render([*titles, *tables.rows(table, self.view)]):
             print(line)

@@ -7,9 +7,10 @@ right of the last tab of a line is free.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from cli.ages import age
+from api.durations import since
 
 PADDING = 2
 MAX_ANNOTATION = 140
@@ -42,6 +43,13 @@ def _block(lines: Sequence[Sequence[str]], widths: list[int], out: list[str]) ->
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "".join(cell.ljust(widths[index]) if index < len(widths) else cell for index, cell in enumerate(cells))
+
+
+def rfc1123(timestamp: Any) -> str:
+    """A timestamp in the local zone: Mon, 02 Jan 2006 15:04:05 +0000."""
+    if not timestamp:
+        return "<unset>"
+    return datetime.fromisoformat(timestamp).astimezone().strftime("%a, %d %b %Y %H:%M:%S %z")
 
 
 def indent(level: int, lines: Iterable[str]) -> list[str]:
@@ -125,10 +133,10 @@ def last_seen(event: Mapping[str, Any]) -> str:
 
 def event_age(event: Mapping[str, Any]) -> str:
     """`5s`, or `5s (x3 over 2m)` for one that came again."""
-    first = age(event.get("eventTime") or event.get("firstTimestamp"))
+    first = since(event.get("eventTime") or event.get("firstTimestamp"))
     series = event.get("series") or {}
     if series:
-        return f"{age(series.get('lastObservedTime'))} (x{series.get('count')} over {first})"
+        return f"{since(series.get('lastObservedTime'))} (x{series.get('count')} over {first})"
     if event.get("count", 0) > 1:
-        return f"{age(event.get('lastTimestamp'))} (x{event['count']} over {first})"
+        return f"{since(event.get('lastTimestamp'))} (x{event['count']} over {first})"
     return first

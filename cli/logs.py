@@ -15,7 +15,7 @@ from cli import objects
 from cli.command import Chosen
 from cli.errors import CliError, Collected, collected
 from cli.session import Object, Ref, Session
-from cli.waiting import seconds
+from cli.wait import seconds
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 SELECTOR_TAIL = 10
@@ -33,11 +33,8 @@ def logs(
     previous: Annotated[bool, typer.Option("--previous", "-p", help="The container's run before this one.")] = False,
     tail: Annotated[int, typer.Option(help="Only so many lines from the end; -1 is all.")] = -1,
     since: Annotated[str, typer.Option(help="Only what is newer, as in 10m.")] = "",
-    since_time: Annotated[str, typer.Option(help="Only what is newer than this time (RFC 3339).")] = "",
     timestamps: Annotated[bool, typer.Option("--timestamps", help="Put the time before each line.")] = False,
-    limit_bytes: Annotated[int, typer.Option(help="Stop after so many bytes.")] = 0,
     all_containers: Annotated[bool, typer.Option("--all-containers", help="All containers of the pod.")] = False,
-    all_pods: Annotated[bool, typer.Option("--all-pods", help="All pods of the Deployment or ReplicaSet.")] = False,
     prefix: Annotated[bool, typer.Option("--prefix", help="Put pod and container before each line.")] = False,
     max_log_requests: Annotated[int, typer.Option(help="With -f, how many logs to follow at most.")] = 5,
 ) -> None:
@@ -46,36 +43,28 @@ def logs(
     minikctl logs web-1; logs -f deploy/web; logs -p web-1 -c app; logs -l app=web --prefix --tail 5
     """
     named, inline = chosen.resources[:1], chosen.resources[1:]
-    if len(inline) > 1 or (inline and container):
-        raise CliError("expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'")
-    if bool(chosen.selector) == bool(named):
-        raise CliError(
-            "expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]': a POD or TYPE/NAME, or a selector (-l)"
-        )
+    if len(inline) + bool(container) > 1 or bool(chosen.selector) == bool(named):
+        usage = "expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'"
+        raise CliError(f"{usage}: a POD or TYPE/NAME, or a selector (-l)")
     container = inline[0] if inline else container
     if all_containers and container:
         raise CliError("--all-containers=true should not be specified with container name")
-    if since and since_time:
-        raise CliError("at most one of `sinceTime` or `sinceSeconds` may be specified")
     tail = SELECTOR_TAIL if tail < 0 and chosen.selector else tail
-    params = {
-        "tailLines": str(tail) if tail >= 0 else "",
-        "sinceTime": since_time,
-        "sinceSeconds": str(max(1, math.ceil(seconds(since)))) if since not in ("", "0", "0s") else "",
-        "limitBytes": str(limit_bytes) if limit_bytes else "",
-    } | {name: "true" for name, on in (("follow", follow), ("previous", previous), ("timestamps", timestamps)) if on}
-    pods = _pods(session, replace(chosen, resources=named), every=all_pods)
+    params = {"tailLines": str(tail)} if tail >= 0 else {}
+    params |= {"sinceSeconds": str(max(1, math.ceil(seconds(since))))} if since not in ("", "0", "0s") else {}
+    flags = (("follow", follow), ("previous", previous), ("timestamps", timestamps))
+    params |= {name: "true" for name, on in flags if on}
+    pods = _pods(session, replace(chosen, resources=named))
     sources = [each for pod in pods for each in _sources(pod, container, every=all_containers)]
     if follow and len(sources) > max_log_requests:
         raise CliError(
             f"you are attempting to follow {len(sources)} log streams, but maximum allowed concurrency is "
             f"{max_log_requests}, use --max-log-requests to increase the limit"
         )
-    prefix = prefix or (all_pods and len(sources) > 1)
-    _print(session, sources, {key: value for key, value in params.items() if value}, prefix=prefix)
+    _print(session, sources, params, prefix=prefix)
 
 
-def _pods(session: Session, chosen: Chosen, *, every: bool) -> list[Ref]:
+def _pods(session: Session, chosen: Chosen) -> list[Ref]:
     """The pods whose logs are wanted, each with its object."""
     if chosen.selector:
         found = list(objects.refs(session, chosen, alone="pods"))
@@ -92,19 +81,14 @@ def _pods(session: Session, chosen: Chosen, *, every: bool) -> list[Ref]:
     labels = selector_text((owner.get("spec") or {}).get("selector") or {})
     if not labels:
         raise CliError(f"cannot get the logs from {ref.label}: it selects no pods")
-    kind = session.resolve("pods")
-    pods = [
-        Ref(kind, each["metadata"]["name"], ref.namespace, obj=each)
-        for each in session.objects(kind, namespace=ref.namespace, labelSelector=labels)
-    ]
+    pods = session.objects("pods", namespace=ref.namespace, labelSelector=labels)
     if not pods:
         raise CliError(f"timed out waiting for the condition: {ref.label} has no pods")
-    if every:
-        return pods
-    best = max(pods, key=lambda each: _worth_reading(each.obj or {}))
+    best = max(pods, key=_worth_reading)
+    name = best["metadata"]["name"]
     if len(pods) > 1:
-        print(f"Found {len(pods)} pods, using pod/{best.name}", file=sys.stderr)
-    return [best]
+        print(f"Found {len(pods)} pods, using pod/{name}", file=sys.stderr)
+    return [replace(session.ref("pods", name, ref.namespace), obj=best)]
 
 
 def selector_text(selector: Object) -> str:

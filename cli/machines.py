@@ -13,11 +13,11 @@ import typer
 from bootstrap.options import DATA_DIR, DOCKER_HOST, TOKEN_TTL, InitOptions, JoinOptions
 from cli.command import group
 from cli.errors import CliError
-from cli.lab_choice import lab, told
+from cli.labs import lab, told
 from cli.options import takes
 from cli.session import GIVEN
 from cli.tables import Columns
-from cli.waiting import seconds
+from cli.wait import seconds
 from client.errors import ConfigError
 from client.kubeconfig import Access
 from client.kubeconfig import load as read
@@ -92,7 +92,9 @@ def create(
 
 def list_tokens(kubeconfig: AdminConf = "") -> None:
     """List the tokens."""
-    from cli.ages import human_duration, now
+    from datetime import UTC, datetime
+
+    from api.durations import human_duration
 
     admin = _admin_conf(kubeconfig)
     with told():
@@ -101,7 +103,7 @@ def list_tokens(kubeconfig: AdminConf = "") -> None:
         found = tokens.list_tokens(admin)
     rows = [["TOKEN", "TTL", "EXPIRES", "DESCRIPTION"]]
     for each in found:
-        left = (each.expires - now()).total_seconds() if each.expires else 0.0
+        left = (each.expires - datetime.now(UTC)).total_seconds() if each.expires else 0.0
         ttl = "<forever>" if not each.expires else human_duration(left) if left > 0 else "<expired>"
         expires = f"{each.expires:%Y-%m-%dT%H:%M:%SZ}" if each.expires else "<never>"
         rows.append([each.token, ttl, expires, each.description])

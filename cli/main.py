@@ -27,10 +27,10 @@ Every other command of kubectl runs kubectl: minikctl label, minikctl exec, mini
 
 COMMANDS: dict[str, str] = {
     # A lab on this machine
-    "up": "lab_commands:up",
-    "down": "lab_commands:down",
-    "status": "lab_commands:status",
-    "node": "lab_nodes:GROUP",
+    "up": "labs:up",
+    "down": "labs:down",
+    "status": "labs:status",
+    "node": "labs:GROUP",
     # Looking
     "get": "get:get",
     "describe": "describe:describe",
@@ -91,12 +91,8 @@ def load(name: str) -> Any:
 
 def root() -> Any:
     """The whole command line."""
-    app = typer.Typer(
-        cls=LazyGroup,
-        help=HELP,
-        rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
+    help_options = {"help_option_names": ["-h", "--help"]}
+    app = typer.Typer(cls=LazyGroup, help=HELP, rich_markup_mode=None, context_settings=help_options)
     app.callback(help=HELP)(command.cluster_options)
     return typer.main.get_command(app)
 
@@ -120,12 +116,8 @@ def run() -> int:
     try:
         result = root()(standalone_mode=False, prog_name="minikctl")
         return result if isinstance(result, int) else 0
-    except CliError as error:
+    except (CliError, ConfigError, Unreachable) as error:
         return fail(error.line())
-    except ConfigError as error:
-        return fail(f"error: {error}")
-    except Unreachable as error:
-        return fail(str(error))
     except typer.Abort:
         return 130
     except typer.TyperException as error:

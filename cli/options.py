@@ -76,7 +76,7 @@ def _is_many(type_: Any) -> bool:
 def _value(type_: Any, text: Any) -> Any:
     """What a field's type makes of the command line's words. Raises CliError."""
     if type_ is float:
-        from cli.waiting import seconds
+        from cli.wait import seconds
 
         return seconds(text)
     if type_ in (Path, Path | None):

@@ -13,7 +13,7 @@ from cli.command import Chosen, Write, group
 from cli.errors import CliError, collected
 from cli.session import JSON_PATCH, MERGE_PATCH, Object, Ref, Session
 from cli.tables import Columns
-from cli.waiting import deadline, existing, wait_for
+from cli.wait import deadline, existing, wait_for
 
 REVISION = "deployment.kubernetes.io/revision"
 CHANGE_CAUSE = "kubernetes.io/change-cause"
@@ -28,6 +28,9 @@ NOT_RESTORED = (
     "kubectl.kubernetes.io/last-applied-configuration",
 )
 """Annotations of a ReplicaSet that say something about the ReplicaSet itself and do not go back into the Deployment."""
+
+Change = tuple[Any, str]
+"""A patch, or None, and what it does in a word."""
 
 
 def _deployments(session: Session, chosen: Chosen) -> Iterator[Ref]:
@@ -68,11 +71,9 @@ def progress(deployment: Object, *, revision: int = 0) -> tuple[str, bool]:
         raise CliError(f"desired revision ({revision}) is different from the running revision ({current})")
     if meta.get("generation", 0) > state.get("observedGeneration", 0):
         return "Waiting for deployment spec update to be observed...", False
-    conditions = state.get("conditions") or []
-    if any(each["type"] == "Progressing" and each.get("reason") == "ProgressDeadlineExceeded" for each in conditions):
+    if any(each.get("reason") == "ProgressDeadlineExceeded" for each in state.get("conditions") or []):
         raise CliError(f'deployment "{name}" exceeded its progress deadline')
-    updated, total = state.get("updatedReplicas", 0), state.get("replicas", 0)
-    available = state.get("availableReplicas", 0)
+    updated, total, available = (state.get(f"{each}eplicas", 0) for each in ("updatedR", "r", "availableR"))
     waiting = f'Waiting for deployment "{name}" rollout to finish:'
     if updated < wanted:
         return f"{waiting} {updated} out of {wanted} new replicas have been updated...", False
@@ -89,25 +90,19 @@ def history(
     revision: Annotated[int, typer.Option(help="Show this revision's pod template.")] = 0,
 ) -> None:
     """List the revisions of a Deployment."""
-    for ref in _deployments(session, chosen):
-        revisions = _revisions(session, session.get(ref))
-        if revision:
-            _print_template(ref, revisions, revision)
-            continue
-        rows = [["REVISION", "CHANGE-CAUSE"]]
-        rows += [[str(number), _annotations(each).get(CHANGE_CAUSE) or "<none>"] for number, each in revisions.items()]
-        print("\n".join([f"{ref.label} ", *Columns(padding=2).render(rows), ""]))
-
-
-def _print_template(ref: Ref, revisions: dict[int, Object], revision: int) -> None:
     from cli.documents import to_yaml
 
-    if revision not in revisions:
-        raise CliError(f"unable to find the specified revision: {revision}")
-    print(f"{ref.label} with revision #{revision}\n{to_yaml({'template': revisions[revision]['spec']['template']})}")
-
-
-# What changes a Deployment: each takes it as it is and answers with a patch and what it does
+    for ref in _deployments(session, chosen):
+        revisions = _revisions(session, session.get(ref))
+        if not revision:
+            rows = [[str(n), _annotations(each).get(CHANGE_CAUSE) or "<none>"] for n, each in revisions.items()]
+            lines = Columns(padding=2).render([["REVISION", "CHANGE-CAUSE"], *rows])
+            print("\n".join([f"{ref.label} ", *lines, ""]))
+        elif revision in revisions:
+            template = to_yaml({"template": revisions[revision]["spec"]["template"]})
+            print(f"{ref.label} with revision #{revision}\n{template}", end="")
+        else:
+            raise CliError(f"unable to find the specified revision: {revision}")
 
 
 def undo(
@@ -118,20 +113,26 @@ def undo(
 ) -> None:
     """Go back to an earlier revision."""
 
-    def roll_back(deployment: Object) -> tuple[Any, str]:
+    def roll_back(deployment: Object) -> Change:
+        name, revisions = deployment["metadata"]["name"], _revisions(session, deployment)
         if deployment["spec"].get("paused"):
-            raise CliError(
-                "you cannot rollback a paused deployment; resume it first with 'minikctl rollout resume' and try again"
-            )
-        number, source = _to_restore(_revisions(session, deployment), deployment, to_revision)
-        template = restored_template(source)
+            resume = "resume it first with 'minikctl rollout resume' and try again"
+            raise CliError(f"you cannot rollback a paused deployment; {resume}")
+        if to_revision < 0:
+            raise CliError(f"revision number must be positive: {to_revision}")
+        if to_revision and to_revision not in revisions:
+            raise CliError(f"unable to find specified revision {to_revision} in history")
+        if not to_revision and len(revisions) < 2:
+            raise CliError(f'no rollout history found for deployment "{name}"')
+        number = to_revision or sorted(revisions)[-2]
+        template = restored_template(revisions[number])
         if template == restored_template(deployment):
             return None, f"skipped rollback (current template already matches revision {number})"
-        kept = {key: value for key, value in _annotations(deployment).items() if key in NOT_RESTORED}
-        back = {key: value for key, value in _annotations(source).items() if key not in NOT_RESTORED}
+        back = {key: value for key, value in _annotations(revisions[number]).items() if key not in NOT_RESTORED}
+        back |= {key: value for key, value in _annotations(deployment).items() if key in NOT_RESTORED}
         return [
             {"op": "replace", "path": "/spec/template", "value": template},
-            {"op": "add", "path": "/metadata/annotations", "value": {**kept, **back}},
+            {"op": "add", "path": "/metadata/annotations", "value": back},
         ], "rolled back"
 
     _each(session, chosen, write, roll_back)
@@ -145,21 +146,10 @@ def restored_template(owner: Object) -> Object:
     return {**template, "metadata": {**meta, "labels": labels}}
 
 
-def _to_restore(revisions: dict[int, Object], deployment: Object, wanted: int) -> tuple[int, Object]:
-    if wanted < 0:
-        raise CliError(f"revision number must be positive: {wanted}")
-    if wanted and wanted not in revisions:
-        raise CliError(f"unable to find specified revision {wanted} in history")
-    if not wanted and len(revisions) < 2:
-        raise CliError(f'no rollout history found for deployment "{deployment["metadata"]["name"]}"')
-    number = wanted or sorted(revisions)[-2]
-    return number, revisions[number]
-
-
 def restart(session: Session, chosen: Chosen, write: Write) -> None:
     """Replace all pods, by a rollout that changes nothing but a timestamp."""
 
-    def start_again(deployment: Object) -> tuple[Any, str]:
+    def start_again(deployment: Object) -> Change:
         if deployment["spec"].get("paused"):
             name = deployment["metadata"]["name"]
             raise CliError(f'deployments.apps "{name}" can\'t restart paused deployment (run rollout resume first)')
@@ -179,14 +169,14 @@ def resume(session: Session, chosen: Chosen, write: Write) -> None:
     _each(session, chosen, write, lambda deployment: _paused(deployment, False))
 
 
-def _paused(deployment: Object, wanted: bool) -> tuple[Any, str]:
+def _paused(deployment: Object, wanted: bool) -> Change:
     if bool(deployment["spec"].get("paused")) == wanted:
         state = "is already paused" if wanted else "is not paused"
         raise CliError(f'deployments.apps "{deployment["metadata"]["name"]}" {state}')
     return {"spec": {"paused": wanted or None}}, "paused" if wanted else "resumed"
 
 
-def _each(session: Session, chosen: Chosen, write: Write, change: Callable[[Object], tuple[Any, str]]) -> None:
+def _each(session: Session, chosen: Chosen, write: Write, change: Callable[[Object], Change]) -> None:
     """Change every Deployment named, and say what was done to each."""
     with collected() as failures:
         for ref in _deployments(session, chosen):
@@ -201,11 +191,12 @@ def _each(session: Session, chosen: Chosen, write: Write, change: Callable[[Obje
 def _revisions(session: Session, deployment: Object) -> dict[int, Object]:
     """The Deployment's ReplicaSets by revision, oldest first."""
     meta = deployment["metadata"]
-    numbered = {
-        int(_annotations(each).get(REVISION) or 0): each
+    owned = [
+        each
         for each in session.objects("replicasets.apps", namespace=meta["namespace"])
         if any(ref.get("uid") == meta["uid"] for ref in each["metadata"].get("ownerReferences") or [])
-    }
+    ]
+    numbered = {int(_annotations(each).get(REVISION) or 0): each for each in owned}
     return {number: numbered[number] for number in sorted(numbered) if number}
 
 
@@ -215,7 +206,5 @@ def _annotations(obj: Object) -> dict[str, str]:
 
 def GROUP() -> Any:
     """The `rollout` commands."""
-    functions: dict[str, Callable[..., None]] = {
-        each.__name__: each for each in (status, history, undo, restart, pause, resume)
-    }
+    functions = {each.__name__: each for each in (status, history, undo, restart, pause, resume)}
     return group(functions, name="rollout", help="Follow, list, undo, restart, pause and resume rollouts.")

@@ -14,7 +14,7 @@ from cli.command import Chosen, Write
 from cli.errors import CliError
 from cli.session import Object, Session
 from cli.tables import Columns
-from cli.waiting import wait_for
+from cli.wait import wait_for
 from client import kubeconfig
 
 FILE = "examples/web.yaml"

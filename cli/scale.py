@@ -51,7 +51,7 @@ def _scale(session: Session, write: Write, ref: Ref, *, replicas: int, expected:
 
 
 def _wait(session: Session, ref: Ref, *, replicas: int, timeout: str) -> None:
-    from cli.waiting import deadline, wait_for
+    from cli.wait import deadline, wait_for
 
     wait_for(
         session,

@@ -1,25 +1,110 @@
-"""`minikctl wait`: until a condition holds, a field has a value, or objects are gone."""
+"""Waiting for the world to become something: by list and watch with a deadline, never by asking again and again.
+
+    wait_for(session, ref, holds, ...)    until `holds(object or None)`
+    until_gone(...)                       until an object is deleted
+    wait(...)                             `minikctl wait`: for a condition, the value of a field, an end
+Raises errors.CliError when the deadline passes.
+"""
 
 from __future__ import annotations
 
 import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated
 
 import typer
 
+from api.durations import parse_duration
 from cli import objects
 from cli.command import Chosen
-from cli.errors import CliError, collected
-from cli.session import Object, Session
-from cli.waiting import existing, seconds, wait_for
+from cli.errors import CliError, StatusError, collected, not_found
+from cli.session import Object, Ref, Session
+from client.errors import Unreachable
+
+Holds = Callable[[Object | None], bool]
+
+SLICE_SECONDS = 30
+"""A watch without an end in sight is asked for in pieces of this length, so that a deadline is never missed by more."""
+
+
+def seconds(text: str) -> float:
+    """A duration option. Raises CliError."""
+    try:
+        value = parse_duration(text.removeprefix("-"))
+    except ValueError as error:
+        raise CliError(str(error)) from None
+    return -value if text.startswith("-") else value
+
+
+def deadline(timeout: str) -> float:
+    """The moment (time.monotonic) a wait ends; "0s" means never."""
+    value = seconds(timeout)
+    return time.monotonic() + value if value > 0 else math.inf
+
+
+def wait_for(
+    session: Session,
+    ref: Ref,
+    holds: Holds,
+    *,
+    ends: float = math.inf,
+    message: str = "timed out waiting for the condition",
+) -> None:
+    """Follow one object until `holds` of it (None: it is not there).
+
+    A server that is away for a while, or has forgotten the history, is asked anew.
+    """
+    while True:
+        try:
+            if any(holds(current) for current in _states(session, ref, ends)):
+                return
+            raise CliError(message)
+        except Unreachable:
+            session.patiently()
+        except StatusError as error:
+            if error.reason not in ("Expired", "Gone"):
+                raise
+
+
+def _states(session: Session, ref: Ref, ends: float) -> Iterator[Object | None]:
+    """The object as it is now and becomes, until the deadline."""
+    only = {"namespace": ref.namespace, "fieldSelector": f"metadata.name={ref.name}"}
+    listing = session.list_all(ref.kind, **only)
+    yield next(iter(listing.get("items") or []), None)
+    version = listing["metadata"]["resourceVersion"]
+    while (left := ends - time.monotonic()) > 0:
+        span = str(max(1, math.ceil(min(left, SLICE_SECONDS))))
+        for type_, obj in session.watch_once(ref.kind, version=version, timeoutSeconds=span, **only):
+            version = obj["metadata"]["resourceVersion"]
+            if type_ != "BOOKMARK":
+                yield None if type_ == "DELETED" else obj
+            if time.monotonic() > ends:
+                return
+
+
+def until_gone(session: Session, ref: Ref, *, uid: str, ends: float = math.inf) -> None:
+    """Wait until this very object is deleted; a new one of the same name counts as gone."""
+
+    def gone(obj: Object | None) -> bool:
+        return obj is None or (bool(uid) and obj["metadata"].get("uid") != uid)
+
+    message = f"timed out waiting for the condition on {ref.kind.plural}/{ref.name}"
+    wait_for(session, ref, gone, ends=ends, message=message)
+
+
+def existing(obj: Object | None, ref: Ref) -> Object:
+    """The object, or the server's own NotFound when it has gone while somebody waited for it."""
+    if obj is None:
+        raise not_found(ref.kind.qualified, ref.name)
+    return obj
+
+
+# The command
 
 A_WEEK = 7 * 86400.0
 """What a negative --timeout means, as in kubectl."""
-
-Holds = Callable[[Object | None], bool]
 
 
 def wait(

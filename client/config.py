@@ -1,8 +1,8 @@
-"""From a kubeconfig to a connected client: the one HTTP stack of the project.
+"""From a kubeconfig to a connected client: the HTTP stack of everything that takes longer than a command.
 
-`connect` is for components (asyncio), `connect_sync` for command lines. Both are lightkube's clients with typed calls
-(get, list, create, patch, ...), and `http` beside them: the same connections for requests lightkube has no call for.
-There is no client-side throttle.
+`connect` is for components (asyncio), `connect_sync` for init, join and the lab; `minikctl get` cannot wait for their
+imports (blocking.py). Both are lightkube's clients with typed calls (get, list, create, patch, ...), and `http` beside
+them: the same connections for requests lightkube has no call for. There is no client-side throttle.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cli.ages import age, human_duration
+from api.durations import human_duration, since
 
 M, H, D, Y = 60, 3600, 86400, 365 * 86400
 
@@ -45,4 +45,4 @@ def test_durations_read_as_in_kubectl(seconds: float, text: str) -> None:
     [(None, "<unknown>"), ("2026-01-01T00:00:00Z", "5m30s"), ("2026-01-01T00:00:00.250000Z", "5m29s")],
 )
 def test_age_of_a_timestamp(timestamp: str | None, text: str) -> None:
-    assert age(timestamp, at=datetime(2026, 1, 1, 0, 5, 30, tzinfo=UTC)) == text
+    assert since(timestamp, now=datetime(2026, 1, 1, 0, 5, 30, tzinfo=UTC)) == text
