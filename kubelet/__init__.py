@@ -3,6 +3,7 @@
 The way of a pod, in reading order:
 
 main.py            the boot story
+limits.py          times and sizes, in one place
 source.py          where pods come from
 kubelet.py         follows this node's pods and the engine's containers; admission.py may turn a pod away
 pods/worker.py     a pod's life: observe, plan, act, report; one worker a pod, on what state.py holds

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from client.config import Client
 from client.events import EventRecorder
+from kubelet import limits
 from kubelet.images import Images
 from kubelet.network.pod_network import PodNetwork
 from kubelet.objects import Objects
@@ -15,9 +16,6 @@ from kubelet.pods.container_spec import ClusterDns
 from kubelet.pods.handlers import Handlers
 from kubelet.runtime.base import Runtime
 from kubelet.volumes.manager import Volumes
-
-STATUS_WRITES = 4
-"""Of all pods of the node, at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,5 +34,5 @@ class Host:
     """The node's own, for pods with dnsPolicy Default."""
     memory_bytes: int
     allocatable: Mapping[str, str] = field(default_factory=dict)
-    status_lane: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STATUS_WRITES))
+    status_lane: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(limits.STATUS_WRITES))
     """Many pods that change at once share a few connections: each one more makes every request dearer."""

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from lightkube.resources.core_v1 import Node, Pod
 
 from api import meta, pods
-from client.backoff import Backoff
 from client.informer import Informer
+from kubelet import limits
 from kubelet.admission import refusal
 from kubelet.host import Host
 from kubelet.pods.worker import Worker
@@ -27,12 +27,6 @@ from kubelet.runtime.base import Lost, Observed, RuntimeFailure
 from kubelet.source import PodSource
 
 log = logging.getLogger("kubelet")
-
-RESYNC_SECONDS = 60.0
-ENGINE_RETRY = Backoff(0.5, 10.0)
-WORKER_RETRY_SECONDS = 5.0
-USAGE_SECONDS = 10.0
-"""The kubelet's housekeeping interval in Kubernetes, too."""
 
 
 class Kubelet:
@@ -116,7 +110,7 @@ class Kubelet:
         except Exception:
             # A fault in one pod's worker must not be the end of the others; what it left is found again.
             log.exception("%s: the worker failed", meta.key(worker.pod))
-            await asyncio.sleep(WORKER_RETRY_SECONDS)
+            await asyncio.sleep(limits.WORKER_RETRY_SECONDS)
             self.workers.pop(worker.uid, None)
             self._begin_again(worker)
             return
@@ -174,7 +168,7 @@ class Kubelet:
                 failures += 1
                 log.warning("the container engine: %s", error)
                 self.engine_trouble = f"PLEG is not healthy: {error}"
-                await asyncio.sleep(ENGINE_RETRY.delay(failures))
+                await asyncio.sleep(limits.ENGINE_RETRY.delay(failures))
             else:
                 self.engine_trouble = ""
                 return
@@ -243,7 +237,7 @@ class Kubelet:
     async def _watch_usage(self) -> None:
         """A pod whose emptyDir on disk holds more than its sizeLimit is evicted, as nothing else would stop it."""
         while True:
-            await asyncio.sleep(USAGE_SECONDS)
+            await asyncio.sleep(limits.USAGE_SECONDS)
             for worker in list(self.workers.values()):
                 why = await asyncio.to_thread(self._host.volumes.excess, worker.pod)
                 if why:
@@ -251,7 +245,7 @@ class Kubelet:
 
     async def _resync(self) -> None:
         while True:
-            await asyncio.sleep(RESYNC_SECONDS)
+            await asyncio.sleep(limits.RESYNC_SECONDS)
             await self._relist()
             for worker in list(self.workers.values()):
                 worker.refresh()

@@ -9,11 +9,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+from kubelet import limits
 
-MEMORY_PRESSURE_BYTES = 100 * 2**20
-DISK_PRESSURE_SHARE = 0.02
-PID_PRESSURE_SHARE = 0.05
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +44,9 @@ def pressure(data_dir: Path) -> Pressure:
     limit = int(read("/proc/sys/kernel/pid_max") or 32768)
     running = int((read("/proc/loadavg") or "0 0 0 1/1 1").split()[3].partition("/")[2])
     return Pressure(
-        memory=_meminfo("MemAvailable") < MEMORY_PRESSURE_BYTES,
-        disk=disk.free < disk.total * DISK_PRESSURE_SHARE,
-        pids=limit - running < limit * PID_PRESSURE_SHARE,
+        memory=_meminfo("MemAvailable") < limits.MEMORY_PRESSURE_BYTES,
+        disk=disk.free < disk.total * limits.DISK_PRESSURE_SHARE,
+        pids=limit - running < limit * limits.PID_PRESSURE_SHARE,
     )
 
 

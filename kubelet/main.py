@@ -22,7 +22,7 @@ from api.process import configure_logging, run_until_signalled
 from client.config import connect
 from client.events import EventRecorder
 from client.informer import Informer
-from kubelet import machine, server, source
+from kubelet import limits, machine, server, source
 from kubelet.host import Host
 from kubelet.images import Images
 from kubelet.kubelet import Kubelet
@@ -37,8 +37,6 @@ from kubelet.runtime.docker import DockerRuntime
 from kubelet.volumes.manager import Volumes
 
 log = logging.getLogger("kubelet")
-
-ENGINE_RETRY_SECONDS = 0.5
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -184,7 +182,7 @@ async def _load_images(runtime: Runtime, directory: Path | None, watch: EngineWa
                 break
             except RuntimeFailure as error:
                 log.warning("loading %s: %s", path.name, error)
-                await asyncio.sleep(ENGINE_RETRY_SECONDS)
+                await asyncio.sleep(limits.ENGINE_RETRY_SECONDS)
     watch.images_loaded.set()
 
 
@@ -214,17 +212,17 @@ class EngineWatch:
         while True:
             # Only one question at a time: an engine that hangs would soon hold every thread.
             question = question or asyncio.create_task(self._runtime.info())
-            await asyncio.wait({question}, timeout=ENGINE_ANSWER_SECONDS)
+            await asyncio.wait({question}, timeout=limits.ENGINE_ANSWER_SECONDS)
             self._trouble = self._answer(question)
             question = None if question.done() else question
             if told != (told := self.health().runtime):
                 agent.wake()
-            await asyncio.sleep(ENGINE_CHECK_SECONDS if not told else ENGINE_RETRY_SECONDS)
+            await asyncio.sleep(limits.ENGINE_CHECK_SECONDS if not told else limits.ENGINE_RETRY_SECONDS)
 
     def _answer(self, question: asyncio.Task[RuntimeInfo]) -> str:
         """What is wrong with the engine, if anything is."""
         if not question.done():
-            return f"container runtime is down: no answer within {ENGINE_ANSWER_SECONDS:g}s"
+            return f"container runtime is down: no answer within {limits.ENGINE_ANSWER_SECONDS:g}s"
         try:
             self._version = f"docker://{question.result().version}"
         except RuntimeFailure as error:
@@ -237,8 +235,6 @@ async def _wake_after(event: asyncio.Event, agent: NodeAgent) -> None:
     agent.wake()
 
 
-ENGINE_CHECK_SECONDS = 5.0
-ENGINE_ANSWER_SECONDS = 10.0
 _NO_NETWORK = (
     "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:no pod CIDR assigned"
 )

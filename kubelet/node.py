@@ -41,15 +41,11 @@ from api.version import KUBERNETES_VERSION
 from client import rest
 from client.config import Client
 from client.informer import Informer
-from kubelet import machine
+from kubelet import limits, machine
 
 log = logging.getLogger("node")
 
 LEASE_NAMESPACE = "kube-node-lease"
-RENEWALS_PER_LEASE = 4
-REPORT_SECONDS = 300.0
-"""A status that does not change is sent so often all the same."""
-RETRY_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +108,7 @@ class NodeAgent:
                 if not said:
                     log.warning("cannot register yet: %s", str(error) or type(error).__name__)
                 said = True
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(limits.NODE_RETRY_SECONDS)
         log.info("registered node %s", settings.name)
         self.registered.set()
 
@@ -147,11 +143,11 @@ class NodeAgent:
             known = self._nodes.get(self._settings.name)
             status = node_status(self._settings, self._health(), known.status if known else None)
             wire = _without_heartbeats(status)
-            if wire != sent or not _agrees(known, status) or time.monotonic() - sent_at > REPORT_SECONDS:
+            if wire != sent or not _agrees(known, status) or time.monotonic() - sent_at > limits.NODE_REPORT_SECONDS:
                 if await self._send(status):
                     sent, sent_at = wire, time.monotonic()
                 else:
-                    await asyncio.sleep(RETRY_SECONDS)
+                    await asyncio.sleep(limits.NODE_RETRY_SECONDS)
                     continue
             try:
                 async with asyncio.timeout(self._settings.status_seconds):
@@ -172,7 +168,7 @@ class NodeAgent:
     # The lease
 
     async def _renew_lease(self) -> None:
-        interval = self._settings.lease_seconds / RENEWALS_PER_LEASE
+        interval = self._settings.lease_seconds / limits.RENEWALS_PER_LEASE
         loop = asyncio.get_running_loop()
         due = loop.time()
         failing = False

@@ -18,15 +18,11 @@ from api import meta
 from client import rest
 from client.config import Client
 from client.informer import Informer
+from kubelet import limits
 from kubelet.pods.env import Reference
 from kubelet.volumes.plugin import TokenRequest, Tokens
 
 log = logging.getLogger("objects")
-
-SYNC_SECONDS = 5.0
-"""A pod's start waits so long for the first sight of what it refers to, before it is tried again later."""
-TOKEN_RENEWAL = 0.8
-"""The share of its life after which a token is replaced."""
 
 
 class NotSynced(Exception):
@@ -81,7 +77,7 @@ class Objects:
         """What `follow` has seen; None for an object that does not exist. Raises NotSynced."""
         followed = {each: self._followed[namespace, each].informer for each in wanted}
         try:
-            async with asyncio.timeout(SYNC_SECONDS):
+            async with asyncio.timeout(limits.SYNC_SECONDS):
                 for informer in followed.values():
                     await informer.wait_synced()
         except TimeoutError:
@@ -121,7 +117,7 @@ class Objects:
             return None
         status = msgspec.json.decode(answer)["status"]
         expires = datetime.fromisoformat(status["expirationTimestamp"]).astimezone(UTC).timestamp()
-        self._tokens[key] = (status["token"], time.time() + (expires - time.time()) * TOKEN_RENEWAL)
+        self._tokens[key] = (status["token"], time.time() + (expires - time.time()) * limits.TOKEN_RENEWAL_SHARE)
         return str(status["token"])
 
     def forget(self, uid: str) -> None:

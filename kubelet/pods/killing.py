@@ -5,15 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from kubelet import limits
 from kubelet.pods import hooks
 from kubelet.pods.plan import Kill
 from kubelet.pods.state import PodState
 from kubelet.runtime.base import RuntimeFailure
-
-MIN_GRACE_SECONDS = 2.0
-"""What the stop signal is given even if a preStop hook used up the grace period."""
-KILL_SECONDS = 30.0
-"""After SIGKILL the engine has so long to report the end."""
 
 
 async def kill(state: PodState, action: Kill) -> None:
@@ -30,12 +26,12 @@ async def kill(state: PodState, action: Kill) -> None:
 
     if deadline() > begun:
         await hooks.pre_stop(state, container, deadline)
-        floor = loop.time() + min(MIN_GRACE_SECONDS, deadline() - begun)
+        floor = loop.time() + min(limits.MIN_GRACE_SECONDS, deadline() - begun)
         await runtime.signal(container.id, container.stop_signal)
         if await _ended(state, container.id, lambda: max(deadline(), floor)):
             return
     await runtime.signal(container.id, "SIGKILL")
-    limit = loop.time() + KILL_SECONDS
+    limit = loop.time() + limits.KILL_SECONDS
     if not await _ended(state, container.id, lambda: limit):
         raise RuntimeFailure(f"container {container.name} does not end after SIGKILL")
 

@@ -10,13 +10,10 @@ import contextlib
 
 from lightkube.models.core_v1 import Container
 
+from kubelet import limits
 from kubelet.pods.state import PodState
 from kubelet.runtime.base import LogOptions, Mount, Observed, RuntimeFailure
 
-FILE_BYTES = 4096
-LOG_BYTES = 2048
-LOG_LINES = 80
-LOG_SECONDS = 5.0
 _DEFAULT_PATH = "/dev/termination-log"
 
 
@@ -48,16 +45,16 @@ def collect(state: PodState) -> None:
 def _read(state: PodState, container: Observed) -> str:
     path = state.host.volumes.directory(state.uid) / _name(container.name, container.attempt)
     with contextlib.suppress(OSError), path.open("rb") as file:
-        return file.read(FILE_BYTES).decode(errors="replace")
+        return file.read(limits.MESSAGE_FILE_BYTES).decode(errors="replace")
     return ""
 
 
 async def _read_log(state: PodState, container: Observed) -> None:
     text = b""
     try:
-        async with asyncio.timeout(LOG_SECONDS):
-            async for chunk in state.host.runtime.logs(container.id, LogOptions(tail=LOG_LINES)):
-                text = (text + chunk)[-LOG_BYTES:]
+        async with asyncio.timeout(limits.MESSAGE_LOG_SECONDS):
+            async for chunk in state.host.runtime.logs(container.id, LogOptions(tail=limits.MESSAGE_LOG_LINES)):
+                text = (text + chunk)[-limits.MESSAGE_LOG_BYTES :]
     except (RuntimeFailure, TimeoutError):
         pass
     finally:

@@ -18,11 +18,9 @@ from datetime import datetime
 
 from lightkube.models.core_v1 import Container
 
+from kubelet import limits
 from kubelet.pods.snapshot import Snapshot, Stop, grace_seconds, is_sidecar, next_backoff, restart_delay, spec_hash
 from kubelet.runtime.base import Observed
-
-KEPT_ATTEMPTS = 2
-"""The present container and the one before it, for `logs --previous` and lastState."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +179,8 @@ def _removing_leftovers(snapshot: Snapshot, sandbox: Observed) -> Iterator[Actio
             yield Remove(each)
     for container in [*snapshot.inits, *snapshot.mains]:
         attempts = snapshot.attempts(container.name)
-        yield from (Remove(each) for each in attempts[KEPT_ATTEMPTS:] if not each.is_running)
-        for each in attempts[:KEPT_ATTEMPTS]:
+        yield from (Remove(each) for each in attempts[limits.KEPT_ATTEMPTS :] if not each.is_running)
+        for each in attempts[: limits.KEPT_ATTEMPTS]:
             half_made = each.state == "created" and not each.error
             if half_made and f"start/{container.name}" not in snapshot.busy:
                 yield Remove(each)

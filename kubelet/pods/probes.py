@@ -16,11 +16,8 @@ from dataclasses import dataclass
 
 from lightkube.models.core_v1 import Container, Probe
 
+from kubelet import limits
 from kubelet.pods.handlers import Handler, Handlers, Result, Target
-
-FIRST_TRIES_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
-"""A server needs a moment to open its port. Within the first period a probe that waits for success looks again
-after these pauses; those looks count only if they succeed."""
 
 Unhealthy = Callable[[Container, str, str], None]
 """Told of (container, "Readiness", output) for every failed probe."""
@@ -132,7 +129,7 @@ class Probes:
 
     async def _first_tries(self, target: Target, probe: Probe, period: float) -> bool:
         end = asyncio.get_running_loop().time() + period
-        for pause in FIRST_TRIES_SECONDS:
+        for pause in limits.FIRST_TRIES_SECONDS:
             success, _ = await self._try(target, probe)
             if success:
                 return True

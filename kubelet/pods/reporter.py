@@ -19,13 +19,11 @@ from lightkube.resources.core_v1 import Pod
 from api import meta
 from api.resource import resource_info
 from client import rest
-from client.backoff import Backoff
 from client.config import Client
+from kubelet import limits
 
 log = logging.getLogger("status")
 
-PROGRESS_DELAY_SECONDS = 0.5
-RETRY = Backoff(0.2, 5.0)
 
 _STRATEGIC = {"Content-Type": "application/strategic-merge-patch+json"}
 _LOST_CAUSES = (400, 404, 409, 422)
@@ -96,7 +94,7 @@ class Reporter:
         failures = 0
         while self._wanted != self._sent:
             if not self._news.is_set():
-                await _wait(self._news, PROGRESS_DELAY_SECONDS)
+                await _wait(self._news, limits.PROGRESS_DELAY_SECONDS)
             self._news.clear()
             try:
                 async with self._lane:
@@ -105,7 +103,7 @@ class Reporter:
             except (ApiError, httpx2.HTTPError, OSError) as error:
                 if not _is_lost_cause(error):
                     failures += 1
-                    await asyncio.sleep(RETRY.delay(failures))
+                    await asyncio.sleep(limits.STATUS_RETRY.delay(failures))
                     continue
                 log.info("%s: status not taken: %s", meta.key(self._pod), error)
             failures = 0

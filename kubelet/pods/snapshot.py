@@ -11,18 +11,8 @@ from lightkube.models.core_v1 import Container, PodSpec
 from lightkube.resources.core_v1 import Pod
 
 from api import meta, pods
+from kubelet import limits
 from kubelet.runtime.base import Observed
-
-RESTART_BACKOFF_BASE_SECONDS = 10.0
-RESTART_BACKOFF_MAX_SECONDS = 300.0
-BACKOFF_RESET_SECONDS = 600.0
-"""A container that ran for so long is forgiven its earlier crashes."""
-
-GONE_GRACE_SECONDS = 1.0
-"""For the containers of a pod the API server no longer has: nobody is left to wish for more."""
-EVICTION_GRACE_SECONDS = 1.0
-"""For a pod that uses more than it may."""
-DEFAULT_GRACE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +113,7 @@ class Snapshot:
         """Why the pod has to end, if it has to."""
         metadata = meta.metadata(self.pod)
         if self.gone:
-            return Stop(GONE_GRACE_SECONDS, deleting=True)
+            return Stop(limits.GONE_GRACE_SECONDS, deleting=True)
         if metadata.deletionTimestamp is not None:
             return Stop(grace_seconds(self.pod), deleting=True)
         if self.rejected:
@@ -132,7 +122,7 @@ class Snapshot:
         if status is not None and pods.is_terminal(self.pod):
             return Stop(grace_seconds(self.pod), reason=status.reason or "", message=status.message or "")
         if self.evicted:
-            return Stop(EVICTION_GRACE_SECONDS, reason="Evicted", message=self.evicted)
+            return Stop(limits.EVICTION_GRACE_SECONDS, reason="Evicted", message=self.evicted)
         deadline = self.deadline
         if deadline is not None and self.now >= deadline:
             message = "Pod was active on the node longer than the specified deadline"
@@ -213,7 +203,7 @@ def grace_seconds(pod: Pod) -> float:
     if asked is not None:
         return float(asked)
     spec = pod.spec.terminationGracePeriodSeconds if pod.spec else None
-    return DEFAULT_GRACE_SECONDS if spec is None else float(spec)
+    return limits.DEFAULT_GRACE_SECONDS if spec is None else float(spec)
 
 
 def spec_hash(container: Container) -> str:
@@ -242,9 +232,9 @@ def ran_seconds(container: Observed) -> float:
 
 def restart_delay(last: Observed) -> float:
     """Seconds between the end of `last` and the next attempt: 0, 10, 20, 40 ... 300; 0 again after a long run."""
-    return 0.0 if ran_seconds(last) >= BACKOFF_RESET_SECONDS else last.backoff
+    return 0.0 if ran_seconds(last) >= limits.BACKOFF_RESET_SECONDS else last.backoff
 
 
 def next_backoff(delay: float) -> float:
     """What the attempt made after `delay` is given to wait after its own end."""
-    return min(delay * 2, RESTART_BACKOFF_MAX_SECONDS) if delay else RESTART_BACKOFF_BASE_SECONDS
+    return min(delay * 2, limits.RESTART_BACKOFF_MAX_SECONDS) if delay else limits.RESTART_BACKOFF_BASE_SECONDS

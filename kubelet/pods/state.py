@@ -20,14 +20,12 @@ from lightkube.resources.core_v1 import Pod
 
 from api import meta
 from client.backoff import Backoff
+from kubelet import limits
 from kubelet.host import Host
 from kubelet.pods.probes import Probes
 from kubelet.pods.reporter import Reporter
 from kubelet.pods.snapshot import Failure, Snapshot
 from kubelet.runtime.base import Observed
-
-CONFIG_BACKOFF_SECONDS = (1.0, 20.0)
-"""First and longest wait before anything but an image is tried again."""
 
 T = TypeVar("T")
 
@@ -39,8 +37,8 @@ class Failed(Exception):
     name: str
     reason: str
     message: str
-    base_seconds: float = CONFIG_BACKOFF_SECONDS[0]
-    max_seconds: float = CONFIG_BACKOFF_SECONDS[1]
+    base_seconds: float = limits.CONFIG_BACKOFF_SECONDS[0]
+    max_seconds: float = limits.CONFIG_BACKOFF_SECONDS[1]
     backoff_reason: str = ""
     backoff_message: str = ""
 

@@ -25,12 +25,10 @@ from lightkube.models.core_v1 import (
 )
 
 from api import meta
+from kubelet import limits
 from kubelet.pods.resources import qos_class
 from kubelet.pods.snapshot import Failure, Snapshot, failed, is_sidecar, restart_delay
 from kubelet.runtime.base import Observed
-
-FRESH_FAILURE_SECONDS = 2.0
-"""For so long a failed step is shown as the error it was; then as the wait for the next try."""
 
 START_ERROR_EXIT_CODE = 128
 
@@ -62,11 +60,11 @@ def status_of(snapshot: Snapshot, previous: PodStatus) -> PodStatus:
 
 def wakes_at(snapshot: Snapshot) -> datetime | None:
     """When the status will change by the mere passing of time."""
-    moments = [each.at + timedelta(seconds=FRESH_FAILURE_SECONDS) for each in snapshot.failures.values()]
+    moments = [each.at + timedelta(seconds=limits.FRESH_FAILURE_SECONDS) for each in snapshot.failures.values()]
     for container in [*snapshot.inits, *snapshot.mains]:
         last = snapshot.latest(container.name)
         if last is not None and last.error:
-            moments.append(last.ended_at + timedelta(seconds=FRESH_FAILURE_SECONDS))
+            moments.append(last.ended_at + timedelta(seconds=limits.FRESH_FAILURE_SECONDS))
     return min((each for each in moments if each > snapshot.now), default=None)
 
 
@@ -169,7 +167,7 @@ def _state(snapshot: Snapshot, container: Container, current: Observed | None) -
 
 
 def _waiting_for_retry(failure: Failure, now: datetime) -> ContainerStateWaiting:
-    fresh = now < failure.at + timedelta(seconds=FRESH_FAILURE_SECONDS)
+    fresh = now < failure.at + timedelta(seconds=limits.FRESH_FAILURE_SECONDS)
     if fresh or not failure.backoff_reason:
         return ContainerStateWaiting(reason=failure.reason, message=failure.message)
     return ContainerStateWaiting(reason=failure.backoff_reason, message=failure.backoff_message)
@@ -178,7 +176,7 @@ def _waiting_for_retry(failure: Failure, now: datetime) -> ContainerStateWaiting
 def _ended_state(snapshot: Snapshot, container: Container, last: Observed) -> ContainerState:
     """Ended for good or about to be started again: terminated; else the wait that follows a crash."""
     comes_back = snapshot.stop is None and snapshot.restarts(container)
-    if comes_back and last.error and snapshot.now < last.ended_at + timedelta(seconds=FRESH_FAILURE_SECONDS):
+    if comes_back and last.error and snapshot.now < last.ended_at + timedelta(seconds=limits.FRESH_FAILURE_SECONDS):
         return ContainerState(waiting=ContainerStateWaiting(reason="RunContainerError", message=last.error))
     if comes_back and snapshot.restart_due(container) > snapshot.now:
         delay = _go_duration(restart_delay(last))

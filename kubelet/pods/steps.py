@@ -16,6 +16,7 @@ from lightkube.models.core_v1 import Container
 from lightkube.resources.core_v1 import Secret
 
 from client import rest
+from kubelet import limits
 from kubelet.images import ImageError, credentials
 from kubelet.network.host_ports import host_ports
 from kubelet.network.ipam import NoAddressLeft
@@ -31,13 +32,6 @@ from kubelet.runtime.base import ContainerSpec, Credentials, EngineUnavailable, 
 
 T = TypeVar("T")
 log = logging.getLogger("pod")
-
-PULL_BACKOFF_SECONDS = (10.0, 300.0)
-"""First and longest wait before an image is asked for again."""
-
-API_RETRY_SECONDS = 1.0
-NEWS_SECONDS = 60.0
-"""What is waited for is looked at so often even without news."""
 
 
 async def carry_out(state: PodState, action: Action) -> None:
@@ -95,7 +89,7 @@ async def _connected(state: PodState, sandbox_id: str) -> None:
             return
         if snapshot.stop is not None or snapshot.coming != sandbox_id:
             raise Abandoned
-        await state.news_within(NEWS_SECONDS)
+        await state.news_within(limits.NEWS_SECONDS)
 
 
 async def release_sandbox(state: PodState) -> None:
@@ -178,7 +172,7 @@ def _image_failure(state: PodState, container: Container, error: ImageError) -> 
     text = str(error).removeprefix("failed to pull image ")
     state.event("Warning", "Failed", f"Failed to pull image {text}", container=container.name)
     state.event("Warning", "Failed", "Error: ErrImagePull", container=container.name)
-    base, longest = PULL_BACKOFF_SECONDS
+    base, longest = limits.PULL_BACKOFF_SECONDS
     waiting = f'Back-off pulling image "{container.image}": ErrImagePull: {error}'
     return Failed(container.name, error.reason, str(error), base, longest, "ImagePullBackOff", waiting)
 
@@ -272,4 +266,4 @@ async def _delete_at_server(state: PodState) -> None:
             log.warning("%s: not deleted: %s", pod_ref(state.pod), error)
         except (httpx2.HTTPError, OSError):
             pass
-        await asyncio.sleep(API_RETRY_SECONDS)
+        await asyncio.sleep(limits.DELETE_RETRY_SECONDS)

@@ -25,11 +25,12 @@ from lightkube.models.core_v1 import (
 )
 from lightkube.resources.core_v1 import Pod
 
+from kubelet import limits
 from kubelet.pods.env import ConfigError, Reference, Surroundings, data_of, field_value, resource_value
 from kubelet.volumes import atomic
 from kubelet.volumes.atomic import DEFAULT_MODE, File
 from kubelet.volumes.empty_dir import mount_memory
-from kubelet.volumes.plugin import TOKEN_SECONDS, Request, TokenRequest
+from kubelet.volumes.plugin import Request, TokenRequest
 from linux import mounts
 
 TOKEN_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -109,7 +110,7 @@ def tokens(pod: Pod) -> set[TokenRequest]:
 
 
 def _token_request(projection: ServiceAccountTokenProjection) -> TokenRequest:
-    return TokenRequest(projection.audience or "", projection.expirationSeconds or TOKEN_SECONDS)
+    return TokenRequest(projection.audience or "", projection.expirationSeconds or limits.TOKEN_SECONDS)
 
 
 # The files

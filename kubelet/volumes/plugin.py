@@ -10,9 +10,8 @@ from typing import Protocol
 from lightkube.models.core_v1 import Volume
 from lightkube.resources.core_v1 import Pod
 
+from kubelet import limits
 from kubelet.pods.env import Surroundings
-
-TOKEN_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +19,7 @@ class TokenRequest:
     """A service account token as a pod asks for it; no audience means the API server's own."""
 
     audience: str = ""
-    seconds: int = TOKEN_SECONDS
+    seconds: int = limits.TOKEN_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

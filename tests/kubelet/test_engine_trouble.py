@@ -2,7 +2,8 @@
 
 import asyncio
 
-from kubelet import kubelet as module
+from client.backoff import Backoff
+from kubelet import limits
 from kubelet.kubelet import Kubelet
 from kubelet.runtime.base import Lost, RuntimeFailure
 
@@ -47,7 +48,7 @@ class Host:
 
 
 async def test_a_failed_first_list_is_tried_again(monkeypatch):
-    monkeypatch.setattr(module, "ENGINE_RETRY", module.Backoff(0.001, 0.002))
+    monkeypatch.setattr(limits, "ENGINE_RETRY", Backoff(0.001, 0.002))
     kubelet = Kubelet(Host(Engine(failures=3)), "node-1", Nothing(), Nothing())
     told = []
     task = asyncio.create_task(kubelet.run())
