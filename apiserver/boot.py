@@ -1,4 +1,4 @@
-"""The objects every cluster has: the first namespaces, and the Service `kubernetes` with its endpoints.
+"""The objects every cluster has: the first namespaces, the Service `kubernetes` with its endpoints, the default roles.
 
 Interface: `await create_boot_objects(backend)`. Running it again changes nothing but a stale address.
 """
@@ -9,14 +9,17 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from lightkube.models.core_v1 import ServicePort, ServiceSpec
 from lightkube.models.discovery_v1 import Endpoint, EndpointConditions, EndpointPort
-from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.models.meta_v1 import DeleteOptions, ObjectMeta
 from lightkube.resources.core_v1 import Namespace, Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from api.errors import AlreadyExists, ApiStatusError
+from apiserver.auth import default_roles
+from apiserver.auth.reconcile import OtherRole, reconciled
 from apiserver.backend import Backend
 from apiserver.config import Config
 from apiserver.registry.store import ObjectStore, Stored
@@ -47,15 +50,39 @@ async def create_boot_objects(backend: Backend) -> None:
         await _ensure(backend, "", Namespace(metadata=ObjectMeta(name=name)))
     await _ensure(backend, "default", kubernetes_service(backend.config))
     await _endpoints(backend)
+    await _default_roles(backend)
     backend.booted = True
 
 
-async def _ensure(backend: Backend, namespace: str, obj: Namespace | Service | EndpointSlice) -> None:
-    assert obj.metadata is not None and obj.metadata.name is not None
+async def _default_roles(backend: Backend) -> None:
+    """Each as auth/reconcile.py says; all at once, so that the store commits them in a few groups."""
+    await asyncio.gather(*(_default_role(backend, namespace, obj) for _, namespace, obj in default_roles.objects()))
+
+
+async def _default_role(backend: Backend, namespace: str, wanted: Any) -> None:
+    kind = backend.registry.of(type(wanted))
+    store, name = ObjectStore(kind, backend), wanted.metadata.name
+    record = await backend.find(kind, namespace, name)
+    try:
+        if record is not None and reconciled(wanted, kind.model.decode(record.value)) is not None:
+            write = Write(backend, kind, namespace, name)
+            await store.update(write, lambda old, current: reconciled(wanted, old) or old)
+    except OtherRole:
+        await store.delete(Write(backend, kind, namespace, name), DeleteOptions())
+        record = None
+    if record is None:
+        await _create(backend, namespace, wanted)
+
+
+async def _create(backend: Backend, namespace: str, obj: Any) -> None:
     kind = backend.registry.of(type(obj))
-    if await backend.find(kind, namespace, obj.metadata.name) is None:
-        with contextlib.suppress(AlreadyExists):  # another API server was quicker
-            await ObjectStore(kind, backend).create(Write(backend, kind, namespace), obj)
+    with contextlib.suppress(AlreadyExists):  # another API server was quicker
+        await ObjectStore(kind, backend).create(Write(backend, kind, namespace), obj)
+
+
+async def _ensure(backend: Backend, namespace: str, obj: Any) -> None:
+    if await backend.find(backend.registry.of(type(obj)), namespace, obj.metadata.name) is None:
+        await _create(backend, namespace, obj)
 
 
 def kubernetes_service(config: Config) -> Service:

@@ -14,16 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from api import durations, process
-from apiserver import admission, auth, boot, codec, expiry, kinds, kubelet_client
-from apiserver.auth import default_roles
+from apiserver import admission, auth, boot, expiry, kinds, kubelet_client
 from apiserver.backend import Backend
 from apiserver.config import Config
 from apiserver.http import server
 from apiserver.http.gateway import Gateway, create_app
 from apiserver.http.guard import AuthGuard, Guard, Open
 from apiserver.registry.registry import Registry
-from apiserver.storage.base import Record, Storage, resource_key
-from apiserver.storage.cache import Entry
+from apiserver.storage.base import Storage
 from apiserver.storage.memory import MemoryStorage
 
 log = logging.getLogger("apiserver")
@@ -155,18 +153,8 @@ def _guard(arguments: argparse.Namespace, backend: Backend) -> Guard:
         known.append(auth.BootstrapTokens(backend.cache.get))
     if backend.tokens is not None:
         known.append(backend.tokens)
-    authenticator = auth.Authenticator(known, anonymous=arguments.anonymous_auth)
-    roles, nodes = auth.Roles(), auth.NodeAuthorizer()
-    _preset(roles)
-    nodes.follow(backend.cache)
-    return AuthGuard(authenticator, auth.Authorizer(roles, nodes))
-
-
-def _preset(roles: auth.Roles) -> None:
-    """The default roles and bindings, until they are stored objects."""
-    for resource, namespace, obj in default_roles.objects():
-        key = resource_key(resource, namespace, obj.metadata.name)
-        roles.changed(None, Entry(Record(key, codec.encode_object(obj), 0), ({}, {})))
+    backend.authenticator = auth.Authenticator(known, anonymous=arguments.anonymous_auth)
+    return AuthGuard(backend.authenticator, backend.authorizer)
 
 
 async def _serve(arguments: argparse.Namespace, gateway: Gateway) -> None:

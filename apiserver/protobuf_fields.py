@@ -11,6 +11,7 @@ never reused there, so older and newer clients fit; a field not listed is skippe
 MESSAGES = """
 AWSElasticBlockStoreVolumeSource 1:volumeID:str 2:fsType:str 3:partition:int 4:readOnly:bool
 Affinity 1:nodeAffinity:NodeAffinity 2:podAffinity:PodAffinity 3:podAntiAffinity:PodAntiAffinity
+AggregationRule 1:clusterRoleSelectors:LabelSelector[]
 AppArmorProfile 1:type:str 2:localhostProfile:str
 AttachedVolume 1:name:str 2:devicePath:str
 AzureDiskVolumeSource 1:diskName:str 2:diskURI:str 3:cachingMode:str 4:fsType:str 5:readOnly:bool 6:kind:str
@@ -31,6 +32,8 @@ CertificateSigningRequestSpec 1:request:bytes 7:signerName:str 8:expirationSecon
 CertificateSigningRequestStatus 1:conditions:CertificateSigningRequestCondition[] 2:certificate:bytes
 CinderVolumeSource 1:volumeID:str 2:fsType:str 3:readOnly:bool 4:secretRef:LocalObjectReference
 ClientIPConfig 1:timeoutSeconds:int
+ClusterRole 1:metadata:ObjectMeta 2:rules:PolicyRule[] 3:aggregationRule:AggregationRule
+ClusterRoleBinding 1:metadata:ObjectMeta 2:subjects:Subject[] 3:roleRef:RoleRef
 ClusterTrustBundleProjection 1:name:str 2:signerName:str 3:labelSelector:LabelSelector 5:optional:bool 4:path:str
 Condition 1:type:str 2:status:str 3:observedGeneration:int 4:lastTransitionTime:time 5:reason:str 6:message:str
 ConfigMap 1:metadata:ObjectMeta 4:immutable:bool 2:data:map<str> 3:binaryData:map<bytes>
@@ -98,6 +101,8 @@ EventSource 1:component:str 2:host:str
 Eviction 1:metadata:ObjectMeta 2:deleteOptions:DeleteOptions
 ExecAction 1:command:str[]
 FCVolumeSource 1:targetWWNs:str[] 2:lun:int 3:fsType:str 4:readOnly:bool 5:wwids:str[]
+FieldSelectorAttributes 1:rawSelector:str 2:requirements:FieldSelectorRequirement[]
+FieldSelectorRequirement 1:key:str 2:operator:str 3:values:str[]
 FlexVolumeSource 1:driver:str 2:fsType:str 3:secretRef:LocalObjectReference 4:readOnly:bool 5:options:map<str>
 FlockerVolumeSource 1:datasetName:str 2:datasetUUID:str
 ForZone 1:name:str
@@ -126,6 +131,7 @@ LinuxContainerUser 1:uid:int 2:gid:int 3:supplementalGroups:int[]
 LoadBalancerIngress 1:ip:str 2:hostname:str 3:ipMode:str 4:ports:PortStatus[]
 LoadBalancerStatus 1:ingress:LoadBalancerIngress[]
 LocalObjectReference 1:name:str
+LocalSubjectAccessReview 1:metadata:ObjectMeta 2:spec:SubjectAccessReviewSpec
 ManagedFieldsEntry 1:manager:str 2:operation:str 3:apiVersion:str 4:time:time 6:fieldsType:str 7:fieldsV1:json
   8:subresource:str
 NFSVolumeSource 1:server:str 2:path:str 3:readOnly:bool
@@ -155,6 +161,7 @@ NodeStatus 1:capacity:map<quantity> 2:allocatable:map<quantity> 3:phase:str 4:co
   12:runtimeHandlers:NodeRuntimeHandler[] 13:features:NodeFeatures
 NodeSystemInfo 1:machineID:str 2:systemUUID:str 3:bootID:str 4:kernelVersion:str 5:osImage:str
   6:containerRuntimeVersion:str 7:kubeletVersion:str 8:kubeProxyVersion:str 9:operatingSystem:str 10:architecture:str
+NonResourceAttributes 1:path:str 2:verb:str
 ObjectFieldSelector 1:apiVersion:str 2:fieldPath:str
 ObjectMeta 1:name:str 2:generateName:str 3:namespace:str 4:selfLink:str 5:uid:str 6:resourceVersion:str
   7:generation:int 8:creationTimestamp:time 9:deletionTimestamp:time 10:deletionGracePeriodSeconds:int
@@ -204,6 +211,7 @@ PodStatus 1:phase:str 2:conditions:PodCondition[] 3:message:str 4:reason:str 11:
   8:containerStatuses:ContainerStatus[] 9:qosClass:str 13:ephemeralContainerStatuses:ContainerStatus[] 14:resize:str
   15:resourceClaimStatuses:PodResourceClaimStatus[]
 PodTemplateSpec 1:metadata:ObjectMeta 2:spec:PodSpec
+PolicyRule 1:verbs:str[] 2:apiGroups:str[] 3:resources:str[] 4:resourceNames:str[] 5:nonResourceURLs:str[]
 PortStatus 1:port:int 2:protocol:str 3:error:str
 PortworxVolumeSource 1:volumeID:str 2:fsType:str 3:readOnly:bool
 Preconditions 1:uid:str 2:resourceVersion:str
@@ -220,11 +228,16 @@ ReplicaSetCondition 1:type:str 2:status:str 3:lastTransitionTime:time 4:reason:s
 ReplicaSetSpec 1:replicas:int 4:minReadySeconds:int 2:selector:LabelSelector 3:template:PodTemplateSpec
 ReplicaSetStatus 1:replicas:int 2:fullyLabeledReplicas:int 4:readyReplicas:int 5:availableReplicas:int
   3:observedGeneration:int 6:conditions:ReplicaSetCondition[]
+ResourceAttributes 1:namespace:str 2:verb:str 3:group:str 4:version:str 5:resource:str 6:subresource:str 7:name:str
+  8:fieldSelector:FieldSelectorAttributes
 ResourceClaim 1:name:str 2:request:str
 ResourceFieldSelector 1:containerName:str 2:resource:str 3:divisor:quantity
 ResourceHealth 1:resourceID:str 2:health:str
 ResourceRequirements 1:limits:map<quantity> 2:requests:map<quantity> 3:claims:ResourceClaim[]
 ResourceStatus 1:name:str 2:resources:ResourceHealth[]
+Role 1:metadata:ObjectMeta 2:rules:PolicyRule[]
+RoleBinding 1:metadata:ObjectMeta 2:subjects:Subject[] 3:roleRef:RoleRef
+RoleRef 1:apiGroup:str 2:kind:str 3:name:str
 RollingUpdateDeployment 1:maxUnavailable:intstr 2:maxSurge:intstr
 SELinuxOptions 1:user:str 2:role:str 3:type:str 4:level:str
 Scale 1:metadata:ObjectMeta 2:spec:ScaleSpec 3:status:ScaleStatus
@@ -242,6 +255,11 @@ SecurityContext 1:capabilities:Capabilities 2:privileged:bool 3:seLinuxOptions:S
   10:windowsOptions:WindowsSecurityContextOptions 4:runAsUser:int 8:runAsGroup:int 5:runAsNonRoot:bool
   6:readOnlyRootFilesystem:bool 7:allowPrivilegeEscalation:bool 9:procMount:str 11:seccompProfile:SeccompProfile
   12:appArmorProfile:AppArmorProfile
+SelfSubjectAccessReview 1:metadata:ObjectMeta 2:spec:SelfSubjectAccessReviewSpec
+SelfSubjectAccessReviewSpec 1:resourceAttributes:ResourceAttributes 2:nonResourceAttributes:NonResourceAttributes
+SelfSubjectReview 1:metadata:ObjectMeta
+SelfSubjectRulesReview 1:metadata:ObjectMeta 2:spec:SelfSubjectRulesReviewSpec
+SelfSubjectRulesReviewSpec 1:namespace:str
 Service 1:metadata:ObjectMeta 2:spec:ServiceSpec 3:status:ServiceStatus
 ServiceAccount 1:metadata:ObjectMeta 2:secrets:ObjectReference[] 3:imagePullSecrets:LocalObjectReference[]
   4:automountServiceAccountToken:bool
@@ -258,12 +276,18 @@ SessionAffinityConfig 1:clientIP:ClientIPConfig
 SleepAction 1:seconds:int
 StorageOSVolumeSource 1:volumeName:str 2:volumeNamespace:str 3:fsType:str 4:readOnly:bool
   5:secretRef:LocalObjectReference
+Subject 1:kind:str 2:apiGroup:str 3:name:str 4:namespace:str
+SubjectAccessReview 1:metadata:ObjectMeta 2:spec:SubjectAccessReviewSpec
+SubjectAccessReviewSpec 1:resourceAttributes:ResourceAttributes 2:nonResourceAttributes:NonResourceAttributes 3:user:str
+  4:groups:str[] 5:extra:map<strings> 6:uid:str
 Sysctl 1:name:str 2:value:str
 TCPSocketAction 1:port:intstr 2:host:str
 Taint 1:key:str 2:value:str 3:effect:str 4:timeAdded:time
 TokenRequest 1:metadata:ObjectMeta 2:spec:TokenRequestSpec 3:status:TokenRequestStatus
 TokenRequestSpec 1:audiences:str[] 4:expirationSeconds:int 3:boundObjectRef:BoundObjectReference
 TokenRequestStatus 1:token:str 2:expirationTimestamp:time
+TokenReview 1:metadata:ObjectMeta 2:spec:TokenReviewSpec
+TokenReviewSpec 1:token:str 2:audiences:str[]
 Toleration 1:key:str 2:operator:str 3:value:str 4:effect:str 5:tolerationSeconds:int
 TopologySpreadConstraint 1:maxSkew:int 2:topologyKey:str 3:whenUnsatisfiable:str 4:labelSelector:LabelSelector
   5:minDomains:int 6:nodeAffinityPolicy:str 7:nodeTaintsPolicy:str 8:matchLabelKeys:str[]

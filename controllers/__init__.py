@@ -15,6 +15,7 @@ node_ipam.py          Node -> podCIDR
 garbage_collector.py  owner gone -> dependents gone
 namespace.py          namespace deleted -> everything in it deleted
 csr.py                a joining node's CSR -> approved and signed      signing.py (pure)
+clusterrole_aggregation.py   ClusterRole with an aggregationRule -> its rules
 serviceaccount.py     Namespace -> ServiceAccount default, ConfigMap kube-root-ca.crt
 token_cleaner.py      expired bootstrap token -> deleted
 

@@ -21,6 +21,7 @@ from api.process import configure_logging, run_until_signalled
 from client.config import Client, connect
 from client.leader import LeaderElector, LeadershipLost, LeaseTiming
 from controllers import signing
+from controllers.clusterrole_aggregation import ClusterRoleAggregation
 from controllers.csr import CsrController, Lifetimes
 from controllers.deployment import DeploymentController
 from controllers.endpoint import EndpointsController
@@ -69,6 +70,7 @@ async def run(options: argparse.Namespace) -> None:
 def build(client: Client, options: argparse.Namespace) -> Manager:
     """All the loops, not running yet. Raises OSError and ValueError for files and ranges that cannot be used."""
     manager = Manager(client)
+    ClusterRoleAggregation(manager)
     DeploymentController(manager)
     ReplicaSetController(manager)
     ReplicaSetController(manager, ReplicationController)

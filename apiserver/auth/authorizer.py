@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from apiserver.auth.attributes import Attributes, refusal
-from apiserver.auth.node import NodeAuthorizer
+from apiserver.auth.node import Cache, NodeAuthorizer
 from apiserver.auth.rbac import Roles
 from apiserver.auth.users import MASTERS, User
 
@@ -32,6 +32,14 @@ class Authorizer:
     def __init__(self, roles: Roles, nodes: NodeAuthorizer) -> None:
         self.roles = roles
         self.nodes = nodes
+
+    @classmethod
+    def over(cls, cache: Cache) -> Authorizer:
+        """That decides by what the watch cache has."""
+        roles, nodes = Roles(), NodeAuthorizer()
+        roles.follow(cache)
+        nodes.follow(cache)
+        return cls(roles, nodes)
 
     def authorize(self, user: User, asked: Attributes) -> Decision:
         why: str | None = ""

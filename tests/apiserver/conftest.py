@@ -91,6 +91,12 @@ class Api:
 
 
 @pytest.fixture
+def api_class() -> type[Api]:
+    """For tests that make a server of their own."""
+    return Api
+
+
+@pytest.fixture
 def config() -> Config:
     return Config()
 

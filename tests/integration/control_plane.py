@@ -94,7 +94,7 @@ class ControlPlane:
         command += [f"--initial-cluster=test={peer}", "--heartbeat-interval=10", "--election-timeout=100"]
         self._start("etcd", command)
 
-    def start_apiserver(self) -> None:
+    def start_apiserver(self, *options: str) -> None:
         d = self.directory
         self._python(
             "apiserver",
@@ -107,6 +107,7 @@ class ControlPlane:
             f"--client-ca-file={d}/ca.crt",
             "--default-not-ready-toleration-seconds=1",
             "--default-unreachable-toleration-seconds=1",
+            *options,
         )
         self._wait_ready()
 
