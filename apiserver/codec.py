@@ -260,14 +260,32 @@ def encode_object(obj: Any) -> bytes:
     Structs encode required fields first, so a Deployment's template would come before its own metadata.
     """
     api_version, kind, metadata = obj.apiVersion, obj.kind, obj.metadata
-    head = b'{"apiVersion":%b,"kind":%b,"metadata":%b' % tuple(map(_encoder.encode, (api_version, kind, metadata)))
     obj.apiVersion = obj.kind = None
     obj.metadata = msgspec.UNSET  # None would be written where metadata is required, as in an Event
     try:
         rest = _encoder.encode(obj)
     finally:
         obj.apiVersion, obj.kind, obj.metadata = api_version, kind, metadata
-    return head + (b"," + rest[1:] if len(rest) > 2 else b"}")
+    return joined(api_version, kind, metadata, rest)
+
+
+def joined(api_version: str | None, kind: str | None, metadata: Any, rest: bytes) -> bytes:
+    """An object of its head and the bytes of everything else."""
+    entries = getattr(metadata, "managedFields", None)
+    if entries:
+        metadata.managedFields = None
+    head = b'{"apiVersion":%b,"kind":%b,"metadata":%b' % tuple(map(_encoder.encode, (api_version, kind, metadata)))
+    value = head + (b"," + rest[1:] if len(rest) > 2 else b"}")
+    if entries:
+        metadata.managedFields = entries
+        value = with_managed_fields(value, entries)
+    return value
+
+
+def with_managed_fields(value: bytes, entries: Any) -> bytes:
+    """An object without managedFields with these, as the first member of its metadata."""
+    head, begin, tail = value.partition(b'"metadata":{')
+    return b'%b%b"managedFields":%b%b%b' % (head, begin, _encoder.encode(entries), b"," * (tail[:1] != b"}"), tail)
 
 
 def to_document(value: bytes) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def updated(
     Entries that are sent are taken, as Kubernetes does, and an empty list or one empty entry clears them.
     """
     before: list[Entry] = live.get("metadata", {}).get("managedFields") or []
-    if given is not None and not writer.subresource:
+    if given is not None and given != before and not writer.subresource:
         sound = all(map(_is_sound, given))
         before = [] if given in ([], [{}]) else given if sound else before
     changed, removed = compare(live, new, schema)
@@ -244,20 +244,27 @@ def _taken_over(live: dict[str, Any], schema: Schema, writer: Writer) -> list[En
 
 def created(value: bytes, schema: Schema, writer: Writer) -> list[Entry]:
     """What `updated` says of a new object, from its bytes. The fields are bytes too, and those of a template's copies
-    (whose specs are the same) are found again instead of walked again."""
-    parts = []
-    for key, content in msgspec.json.decode(value, type=dict[str, msgspec.Raw]).items():
-        if key == "metadata":
-            fields = _own(compare({}, {key: msgspec.json.decode(content)}, schema)[0], writer)
-            parts += [msgspec.json.encode(fields)[1:-1]] if fields else []
-        elif key not in ("apiVersion", "kind", "status"):
+    (whose specs and labels are the same) are found again instead of walked again."""
+    members = _MEMBERS.decode(value)
+    metadata = schema.properties["metadata"]
+    parts = [
+        _member_fields(metadata, key, bytes(content))
+        for key, content in _MEMBERS.decode(members.pop("metadata")).items()
+        if f"f:{key}" not in _STRIPPED["f:metadata"]
+    ]
+    parts = [b'"f:metadata":{%b}' % b",".join(parts)] if parts else []
+    for key, content in members.items():
+        if key not in ("apiVersion", "kind", "status"):
             parts.append(_member_fields(schema, key, bytes(content)))
     if not parts:
         return []
-    return [writer.entry("Update", msgspec.Raw(b"{" + b",".join(parts) + b"}"))]
+    return [writer.entry("Update", msgspec.Raw(b"{%b}" % b",".join(parts)))]
 
 
-@lru_cache(maxsize=256)
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+@lru_cache(maxsize=1024)
 def _member_fields(schema: Schema, key: str, content: bytes) -> bytes:
     return msgspec.json.encode(compare({}, {key: msgspec.json.decode(content)}, schema)[0])[1:-1]
 
@@ -285,18 +292,19 @@ def _member(schema: Schema, key: str) -> Schema:
 def element(item: Any, schema: Schema) -> str:
     """The path element of an element of a list."""
     if not schema.keys:
-        return "v:" + json.dumps(item, separators=(",", ":"), sort_keys=True)
-    if len(schema.keys) == 1 and (value := item.get(schema.keys[0])).__class__ is str and value.isalnum():
-        return f'k:{{"{schema.keys[0]}":"{value}"}}'
-    members = {key: item.get(key, schema.key_defaults.get(key)) for key in sorted(schema.keys)}
-    return "k:" + json.dumps({key: value for key, value in members.items() if value is not None}, separators=(",", ":"))
+        return "v:" + _encode(item).decode()
+    members = {key: item.get(key, schema.key_defaults.get(key)) for key in schema.keys}
+    return "k:" + _encode({key: value for key, value in members.items() if value is not None}).decode()
+
+
+_encode = msgspec.json.Encoder(order="sorted").encode
 
 
 def fields_of(value: Any, schema: Schema, *, added: bool = False) -> Fields:
     """The fields a value names. `added`: maps and lists that came into being are themselves fields too."""
-    if not _is_granular(value, schema):
-        return {}
     fields: Fields = {}
+    if not _is_granular(value, schema):
+        return fields
     if value.__class__ is list:
         inner = schema.items or ANY
         for item in value:
@@ -307,12 +315,11 @@ def fields_of(value: Any, schema: Schema, *, added: bool = False) -> Fields:
         fields["."] = {}
     properties, items = schema.properties, schema.items or ANY
     for key, member in value.items():
-        inner = properties.get(key, items)
         kind = member.__class__
         if kind is not dict and kind is not list:
             fields["f:" + key] = {}
             continue
-        below = fields["f:" + key] = fields_of(member, inner, added=added)
+        below = fields["f:" + key] = fields_of(member, properties.get(key, items), added=added)
         if added and below and kind is list and key not in schema.required:
             fields["f:" + key] = {".": {}, **below}
     return fields
@@ -320,20 +327,19 @@ def fields_of(value: Any, schema: Schema, *, added: bool = False) -> Fields:
 
 def compare(old: Any, new: Any, schema: Schema) -> tuple[Fields, Fields]:
     """The fields that came or have another value, and those that went: of these all below goes with them."""
+    before, after, prefix = old, new, "f:"
     if new.__class__ is list:
         before = {element(each, schema): each for each in old}
         after = {element(each, schema): each for each in new}
-        inner = schema.items or ANY
-        members = dict.fromkeys(after, inner)
-    else:
-        before, after = {f"f:{key}": each for key, each in old.items()}, {f"f:{key}": each for key, each in new.items()}
-        members = {key: _member(schema, key[2:]) for key in after}
+        prefix = ""
     changed: Fields = {}
-    removed: Fields = {key: {} for key, value in before.items() if value is not None and key not in after}
+    removed: Fields = {prefix + key: {} for key, value in before.items() if value is not None and key not in after}
     for key, value in after.items():
-        was, inner = before.get(key), members[key]
+        was = before.get(key)
         if was == value:
             continue
+        inner = _member(schema, key) if prefix else schema.items or ANY
+        key = prefix + key
         if was is None or not (_is_granular(was, inner) and _is_granular(value, inner)):
             changed[key] = _came(key, value, inner, schema)
             if was is not None and value is None:

@@ -31,6 +31,9 @@ class Model(Protocol):
     def encode(self, obj: Any) -> bytes:
         """The bytes to store: apiVersion, kind and metadata first."""
 
+    def plain(self, obj: Any) -> dict[str, Any]:
+        """What `encode` writes as plain data, for comparing; parts of it may be the object's own."""
+
     def read(self, document: codec.Document, validation: codec.FieldValidation) -> codec.Decoded:
         """What a client sent. Raises BadRequest and Invalid."""
 
@@ -55,6 +58,9 @@ class Structs:
 
     def encode(self, obj: Any) -> bytes:
         return codec.encode_object(obj)
+
+    def plain(self, obj: Any) -> dict[str, Any]:
+        return msgspec.to_builtins(obj)  # type: ignore[no-any-return]
 
     def read(self, document: codec.Document, validation: codec.FieldValidation) -> codec.Decoded:
         return codec.decode(document, self.resource, validation=validation)
@@ -110,8 +116,10 @@ class Documents:
         return Untyped(codec.to_document(value))
 
     def encode(self, obj: Any) -> bytes:
-        head = {"apiVersion": obj.apiVersion, "kind": obj.kind, "metadata": obj.metadata}
-        return codec.encode(head | obj.fields)
+        return codec.joined(obj.apiVersion, obj.kind, obj.metadata, codec.encode(obj.fields))
+
+    def plain(self, obj: Any) -> dict[str, Any]:
+        return {"metadata": msgspec.to_builtins(obj.metadata), **obj.fields}
 
     def read(self, document: codec.Document, validation: codec.FieldValidation) -> codec.Decoded:
         value, warnings = codec.checked(document, self.schema, self._identity, validation=validation)

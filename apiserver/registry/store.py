@@ -24,6 +24,7 @@ from lightkube.models.meta_v1 import DeleteOptions, ObjectMeta
 
 from api import meta
 from api.errors import AlreadyExists, ApiStatusError, BadRequest, Conflict, FieldError, Forbidden, Invalid, NotFound
+from apiserver import codec
 from apiserver.backend import Backend
 from apiserver.patch import managed_fields
 from apiserver.registry import fields, names, rules
@@ -82,16 +83,13 @@ class ObjectStore:
         if write.applying:
             return self.encode(new)
         given, new.metadata.managedFields = new.metadata.managedFields, None
-        value = self.encode(new)
         if not before:
+            value = self.encode(new)
             entries = managed_fields.created(value, schema, write.writer())
-        else:
-            live, document = msgspec.json.decode(before), msgspec.json.decode(value)
-            sent = None if given is None else msgspec.to_builtins(given)
-            entries = managed_fields.updated(live, document, schema, write.writer(), given=sent)
-        if not entries:
-            return value
-        new.metadata.managedFields = entries
+            return codec.with_managed_fields(value, entries) if entries else value
+        live, document = codec.to_document(before), self.kind.model.plain(new)
+        sent = None if given is None else msgspec.to_builtins(given)
+        new.metadata.managedFields = managed_fields.updated(live, document, schema, write.writer(), given=sent) or None
         return self.encode(new)
 
     async def _decide(self, write: Write) -> None:

@@ -71,7 +71,7 @@ def _refused(form: str, error: Exception) -> BadRequest:
 def _read_protobuf(body: bytes) -> Document:
     try:
         value = protobuf.read(body)
-        _measure(value)
+        _bound_depth(value)
     except (ValueError, RecursionError) as error:
         raise _refused("protobuf", error) from None
     return Document(value)
@@ -80,38 +80,47 @@ def _read_protobuf(body: bytes) -> Document:
 # --- JSON -------------------------------------------------------------------------------------------------------
 
 _SPACED_COLON = re.compile(rb'"\s+:')
+_COLONS = (b" :", b"\n:", b"\r:", b"\t:")
 
 
 def _read_json(body: bytes) -> Document:
     try:
         value = msgspec.json.decode(body)
-        members = _measure(value)
-        # Counting members is far cheaper than parsing twice, and only a difference needs the exact answer.
-        if members == body.count(b'":') - body.count(b'\\":') and not _SPACED_COLON.search(body):
+        _bound_depth(value, body)
+        if not _may_repeat(value, body):
             return Document(value)
         return Document(value, _duplicates(json.loads(body, object_pairs_hook=_Members.of_pairs)))
     except (ValueError, RecursionError) as error:
         raise _refused("json", error) from None
 
 
-def _measure(value: Any) -> int:
-    """How many members all objects in a document have together. Raises when it is nested too deeply."""
-    count = depth = 0
-    level = [value]
+def _bound_depth(value: Any, body: bytes = b"") -> None:
+    """Raises when a value is nested too deeply. What `body` opens is the most that can be open at a time."""
+    if body and body.count(b"{") + body.count(b"[") <= MAX_DEPTH:
+        return
+    level, depth = [value], 0
     while level:
         depth += 1
         if depth > MAX_DEPTH:
             raise _TooDeep()
-        below: list[Any] = []
-        for each in level:
-            if each.__class__ is dict:
-                count += len(each)
-                each = each.values()
-            elif each.__class__ is not list:
-                continue
-            below += [inner for inner in each if inner.__class__ is dict or inner.__class__ is list]
-        level = below
-    return count
+        insides = [each.values() if each.__class__ is dict else each for each in level]
+        level = [each for inside in insides for each in inside if each.__class__ is dict or each.__class__ is list]
+
+
+def _may_repeat(value: Any, body: bytes) -> bool:
+    """Whether a body may name a member twice. Writing the value again and counting its members is far cheaper than
+    parsing twice. No way to write a name or text counts for less than ours, the two left out aside."""
+    escaped = b"\\" in body and b'\\\\":' in body
+    if escaped or (any(each in body for each in _COLONS) and _SPACED_COLON.search(body)):
+        return True
+    try:
+        return _count_members(body) != _count_members(msgspec.json.encode(value))
+    except OverflowError:  # a number beyond 64 bits
+        return True
+
+
+def _count_members(text: bytes) -> int:
+    return text.count(b'":') - (text.count(b'\\":') if b"\\" in text else 0)
 
 
 class _Members(dict[str, Any]):

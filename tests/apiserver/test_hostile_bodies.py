@@ -137,6 +137,24 @@ def test_documents_are_deep_at_most_so_far() -> None:
                 read_document(b"[" + body + b"]" if body.startswith(b"[") else b"- " + body, media_type)
 
 
+@pytest.mark.parametrize(
+    ("body", "duplicates"),
+    [
+        (b'{"a":1,"b":2}', []),
+        (b'{"a":1,"a":2}', ["a"]),
+        (b'{"a" :1,"a"\n:2}', ["a"]),
+        (b'{"a\\\\":1,"a\\\\":2}', ["a\\"]),
+        (b'{"a\\u005c":1,"a\\\\":2}', ["a\\"]),
+        (b'{"a\\"":1,"\\u0061\\"":2,"c":"x\\":"}', ['a"']),
+        (b'{"a":"\\u0022:","b" : "\\":","c":{"d":1,"d":2}}', ["c.d"]),
+        (b'{"a":"x :\\" : \\\\","b":[{"c": 1 , "\\u0063" : 99999999999999999999}]}', ["b[0].c"]),
+        (b'{"a":99999999999999999999,"b":{"c":{}},"d":"\\\\\\":"}', []),
+    ],
+)
+def test_a_name_given_twice_is_found_however_it_is_written(body: bytes, duplicates: list[str]) -> None:
+    assert read_document(body, "application/json").duplicates == duplicates
+
+
 def length(data: bytes) -> bytes:
     size, out = len(data), b""
     while size > 0x7F:
