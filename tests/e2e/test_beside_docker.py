@@ -45,7 +45,7 @@ class DockerHost:
         )
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        enter = ["nsenter", "--target", str(self.boot.pid), "--mount", "--net", "--root"]
+        enter = ["nsenter", "--target", str(self.boot.pid), "--mount", "--net", "--root", "--wd"]
         env = {**os.environ, "MINIK_LAB": LAB_NAME, "KUBECONFIG": str(self.directory / "config")}
         done = subprocess.run([*enter, *command], env=env, capture_output=True, text=True, timeout=180, check=False)
         assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"

@@ -34,7 +34,7 @@ def remains(name: str) -> list[str]:
     found += [f"link {line}" for line in shell("ip", "-o", "link").splitlines() if f" {name}-" in line]
     found += [f"mount {line}" for line in shell("cat", "/proc/mounts").splitlines() if f"/{name}/" in line]
     found += [f"folder {each}" for each in (state.lab_dir(name), state.run_dir(name)) if each.exists()]
-    found += [f"cgroup {each}" for each in cgroups.ROOT.glob(f"**/minik/{name}")]
+    found += [f"cgroup {each}" for top in ("", "*/") for each in cgroups.ROOT.glob(f"{top}minik/{name}")]
     return found + [f"process {each}" for each in processes.find([host.owner for host in Lab(name)._all_hosts()])]
 
 

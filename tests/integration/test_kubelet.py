@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import msgspec
 import pytest
@@ -276,7 +277,10 @@ async def test_grace_lets_a_pod_end_well(node, api):
 async def test_logs(node, api):
     await api.create("talker", {"containers": [shell("for i in 1 2 3; do echo line $i; done; exec sleep 1000")]})
     pod = await api.ready("talker")
-    assert await logs(node, "talker", query="tailLines=1") == (200, "line 3\n")
+    deadline = time.monotonic() + 20
+    while await logs(node, "talker", query="tailLines=1") != (200, "line 3\n"):  # Ready says nothing of what is written
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
     assert await logs(node, "talker", query="limitBytes=4") == (200, "line")
     _, stamped = await logs(node, "talker", query="timestamps=true&tailLines=1")
     assert stamped.endswith("Z line 3\n")
