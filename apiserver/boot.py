@@ -51,6 +51,7 @@ async def create_boot_objects(backend: Backend) -> None:
     await _ensure(backend, "default", kubernetes_service(backend.config))
     await _endpoints(backend)
     await _default_roles(backend)
+    await backend.cache.fresh()  # whoever sees this server ready has the rights its role gives
     backend.booted = True
 
 

@@ -11,15 +11,14 @@ How a user is found (https://kubernetes.io/docs/reference/access-authn-authz/aut
    A token that nobody knows is 401 Unauthorized; it never falls back to anonymous.
 3. Nothing at all: `system:anonymous`, who may ask for health and for what a joining node needs (or 401, if disabled).
 
-What a user may do stands in one table, `rules.py`; nodes additionally in `node.py`, because what a node may do depends
-on which pods are bound to it. Everything not allowed is forbidden.
+What a user may do, roles and bindings say (`rbac.py`, the first of them in `default_roles.py`); nodes additionally
+`node.py`, because what a node may do depends on which pods are bound to it. Everything not allowed is forbidden.
+Who may, acts as somebody else (`impersonation.py`); nobody hands out more than they have (`escalation.py`).
 
 For the boot: give uvicorn `http=TlsProtocol`, `ssl_cert_reqs=ssl.CERT_OPTIONAL` and the client CA. For each request:
 
     user = authenticator.authenticate(scope)                    # raises api.errors.Unauthorized
     decision = authorizer.authorize(user, request_info)         # `allowed` and `reason`
-    ... and once a created object's name is known from its body:
-    decision = authorizer.authorize(user, request_info, created=name)
 
 Both are plain functions of what the watch cache holds: no I/O, nothing to await.
 """

@@ -11,7 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from apiserver import admission, boot, kinds
-from apiserver.auth import Authenticator, ServiceAccountTokens, StaticTokens
+from apiserver.auth import Asked, Authenticator, ServiceAccountTokens, StaticTokens
+from apiserver.auth.users import authenticated
 from apiserver.backend import Backend
 from apiserver.http.gateway import create_app
 from apiserver.http.guard import AuthGuard
@@ -192,6 +193,17 @@ async def test_default_roles_come_back_at_the_next_start(world: World) -> None:
     found = await world.ok("GET", f"{RBAC}/clusterrolebindings/system:kube-scheduler")
     assert found["roleRef"]["name"] == "system:kube-scheduler"
     assert [each["name"] for each in found["subjects"]] == ["system:kube-scheduler"]
+
+
+async def test_who_sees_the_server_ready_has_the_rights_of_its_role() -> None:
+    backend = Backend.over(MemoryStorage(), Registry(kinds.builtin()))
+    following = asyncio.create_task(backend.cache.run())
+    await boot.create_boot_objects(backend)
+    assert backend.booted
+    manager = authenticated("system:kube-controller-manager")
+    lease = Asked(verb="get", group="coordination.k8s.io", resource="leases", name="kube-controller-manager")
+    assert backend.authorizer.authorize(manager, lease).allowed
+    following.cancel()
 
 
 # Reviews
