@@ -6,6 +6,7 @@ Kubernetes' words: a kubelet that cannot be reached is an InternalError that nam
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -99,6 +100,14 @@ class KubeletClient:
             yield connection
         finally:
             await connection.close()
+
+    async def read(self, node: Any, path: tuple[str, ...], *, seconds: float) -> bytes:
+        """A whole answer, within a time. Raises ApiStatusError."""
+        try:
+            async with asyncio.timeout(seconds):
+                return b"".join([chunk async for chunk in await self.stream(node, path, {})])
+        except TimeoutError:
+            raise InternalError(f"{'/'.join(path)}: no answer within {seconds:g} s") from None
 
 
 async def _chunks(response: httpx2.Response) -> AsyncIterator[bytes]:

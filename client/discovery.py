@@ -9,6 +9,7 @@ import asyncio
 from dataclasses import dataclass
 
 import msgspec
+from lightkube import ApiError
 
 from api.resource import ResourceInfo
 from client import rest
@@ -81,3 +82,28 @@ def read(document: bytes) -> list[Served]:
         for version in group.versions
         for each in version.resources
     ]
+
+
+class _ApiResource(msgspec.Struct):
+    name: str
+    kind: str
+    namespaced: bool
+
+
+class _ApiResourceList(msgspec.Struct):
+    resources: list[_ApiResource] = []
+
+
+async def find(client: Client, api_version: str, kind: str) -> ResourceInfo | None:
+    """A kind by what an object reference says of it; None when it is not served. Raises lightkube.ApiError."""
+    group, _, version = api_version.rpartition("/")
+    try:
+        answer = await rest.request(client, "GET", f"/apis/{api_version}" if group else f"/api/{version}")
+    except ApiError as error:
+        if error.status.code == 404:
+            return None
+        raise
+    for each in msgspec.json.decode(answer, type=_ApiResourceList).resources:
+        if each.kind == kind and "/" not in each.name:
+            return ResourceInfo(group, version, kind, each.name, each.namespaced)
+    return None

@@ -22,12 +22,16 @@ from client.config import Client, connect
 from client.leader import LeaderElector, LeadershipLost, LeaseTiming
 from controllers import signing
 from controllers.clusterrole_aggregation import ClusterRoleAggregation
+from controllers.cronjob import CronJobController
 from controllers.csr import CsrController, Lifetimes
+from controllers.daemonset import DaemonSetController
 from controllers.deployment import DeploymentController
 from controllers.endpoint import EndpointsController
 from controllers.endpointslice import EndpointSliceController
 from controllers.endpointslicemirroring import EndpointSliceMirroringController
 from controllers.garbage_collector import GarbageCollector
+from controllers.horizontalpodautoscaler import SYNC_SECONDS, HorizontalPodAutoscalerController
+from controllers.job import JobController
 from controllers.manager import Manager
 from controllers.namespace import NamespaceController
 from controllers.node_ipam import NodeIpamController
@@ -35,6 +39,7 @@ from controllers.node_lifecycle import NodeLifecycleController, Timing
 from controllers.pod_gc import Limits, PodGarbageCollector
 from controllers.replicaset import ReplicaSetController
 from controllers.serviceaccount import ServiceAccountController
+from controllers.statefulset import StatefulSetController
 from controllers.taint_eviction import TaintEvictionController
 from controllers.token_cleaner import TokenCleaner
 from controllers.zones import EvictionLimits
@@ -74,6 +79,11 @@ def build(client: Client, options: argparse.Namespace) -> Manager:
     DeploymentController(manager)
     ReplicaSetController(manager)
     ReplicaSetController(manager, ReplicationController)
+    StatefulSetController(manager)
+    DaemonSetController(manager)
+    JobController(manager)
+    CronJobController(manager)
+    HorizontalPodAutoscalerController(manager, period=options.horizontal_pod_autoscaler_sync_period)
     EndpointSliceController(manager)
     EndpointsController(manager)
     EndpointSliceMirroringController(manager)
@@ -143,6 +153,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--large-cluster-size-threshold", type=int, default=50, help="nodes; a smaller zone then gives none up")
     add("--unhealthy-zone-threshold", type=float, default=0.55, help="the part of a zone's nodes that is most of them")
     add("--node-deleted-quarantine", type=parse_duration, default=5.0, help="until a deleted node's pods go")
+    add("--horizontal-pod-autoscaler-sync-period", type=parse_duration, default=SYNC_SECONDS)
     add("--terminated-pod-gc-threshold", type=int, default=12_500, help="finished pods kept")
     add("--cluster-signing-cert-file", help="the CA that signs node certificates")
     add("--cluster-signing-key-file", help="its key")

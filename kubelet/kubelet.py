@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from lightkube.resources.core_v1 import Node, Pod
 
@@ -63,6 +63,13 @@ class Kubelet:
         """The worker of a pod of this node."""
         pod = self.pods.get(f"{namespace}/{name}")
         return self.workers.get(meta.uid(pod)) if pod else None
+
+    def running(self) -> Iterator[tuple[Pod, list[Observed]]]:
+        """The pods of this node that have running containers, with those."""
+        for worker in list(self.workers.values()):
+            found = [each for each in worker.containers.values() if each.is_running and not each.is_sandbox]
+            if found:
+                yield worker.pod, found
 
     def _begin(self) -> None:
         """Both sides are known: take on every pod, then clear away what belongs to none."""

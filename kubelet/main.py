@@ -34,6 +34,7 @@ from kubelet.pods.container_spec import ClusterDns
 from kubelet.pods.handlers import Handlers
 from kubelet.runtime.base import Runtime, RuntimeFailure, RuntimeInfo
 from kubelet.runtime.docker import DockerRuntime
+from kubelet.stats import Stats
 from kubelet.volumes.manager import Volumes
 
 log = logging.getLogger("kubelet")
@@ -126,6 +127,7 @@ async def run(args: argparse.Namespace) -> None:
     kubelet = Kubelet(host, args.hostname_override, source.api_server(client, args.hostname_override), nodes)
     overlay = Overlay(network, nodes, args.hostname_override, lambda: map(meta.uid, kubelet.pods.list()))
     watch = EngineWatch(runtime, kubelet, network)
+    stats = Stats(args.hostname_override, kubelet.running)
     agent = NodeAgent(client, node_settings(args, negative_oom), nodes, watch.health)
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -133,7 +135,8 @@ async def run(args: argparse.Namespace) -> None:
             tasks.create_task(nodes.run())
             tasks.create_task(agent.run())
             tasks.create_task(_load_images(runtime, args.image_dir, watch))
-            tasks.create_task(_serve(args, runtime, kubelet))
+            tasks.create_task(stats.run())
+            tasks.create_task(_serve(args, runtime, kubelet, stats))
             tasks.create_task(kubelet.run())
             tasks.create_task(_when_pods_known(kubelet, overlay))
             tasks.create_task(watch.run(agent))
@@ -163,11 +166,11 @@ async def _when_pods_known(kubelet: Kubelet, overlay: Overlay) -> None:
     await overlay.run()
 
 
-async def _serve(args: argparse.Namespace, runtime: Runtime, kubelet: Kubelet) -> None:
+async def _serve(args: argparse.Namespace, runtime: Runtime, kubelet: Kubelet, stats: Stats) -> None:
     if not args.tls_cert_file:
         log.warning("no --tls-cert-file: logs are not served")
         return
-    app = server.make_app(runtime, kubelet.find, lambda: list(kubelet.workers.values()))
+    app = server.make_app(runtime, kubelet.find, lambda: list(kubelet.workers.values()), stats)
     tls = server.Tls(args.tls_cert_file, args.tls_private_key_file, args.client_ca_file)
     await server.serve(app, address=args.address, port=args.port, tls=tls)
 

@@ -3,6 +3,7 @@ certificate of the cluster's CA is not enough, every node has one.
 
     GET /containerLogs/{namespace}/{pod}/{container}?follow=&previous=&tailLines=&timestamps=&sinceSeconds=&limitBytes=
     GET /pods       the pods of this node as this kubelet sees them
+    GET /stats/summary, /metrics/resource    what they and the node use
     GET /healthz
     and as WebSockets (kubelet/streams/):
     /exec/{namespace}/{pod}/{container}?command=&input=&output=&error=&tty=
@@ -37,6 +38,7 @@ from api import meta
 from api.tls import Subject, TlsProtocol, WebSocketProtocol, subject_of
 from kubelet.pods.worker import Worker
 from kubelet.runtime.base import LogOptions, Observed, Runtime, RuntimeFailure, Stream
+from kubelet.stats import Stats
 from kubelet.streams import channels, port_forward, remote_command, spdy_forward
 from kubelet.streams.remote_command import Wanted
 
@@ -120,7 +122,7 @@ async def serve(app: Starlette, *, address: str, port: int, tls: Tls | None) -> 
     await _Server(config).serve()
 
 
-def make_app(runtime: Runtime, find: Find, workers: Callable[[], list[Worker]]) -> Starlette:
+def make_app(runtime: Runtime, find: Find, workers: Callable[[], list[Worker]], stats: Stats) -> Starlette:
     """Plain Starlette: a few routes are not worth FastAPI's start, half a second of CPU on every node."""
 
     async def refused(request: Request, error: Exception) -> Response:
@@ -134,6 +136,12 @@ def make_app(runtime: Runtime, find: Find, workers: Callable[[], list[Worker]]) 
         listed = PodList(items=[each.pod for each in workers()])
         return Response(msgspec.json.encode(listed), media_type="application/json")
 
+    async def summary(request: Request) -> Response:
+        return Response(msgspec.json.encode(stats.summary()), media_type="application/json")
+
+    async def metrics(request: Request) -> Response:
+        return PlainTextResponse(stats.exposition())
+
     async def logs(request: Request) -> Response:
         where, query = request.path_params, dict(request.query_params)
         worker = worker_of(find, where)
@@ -144,6 +152,8 @@ def make_app(runtime: Runtime, find: Find, workers: Callable[[], list[Worker]]) 
     routes = [
         Route("/healthz", healthz),
         Route("/pods", pods),
+        Route("/stats/summary", summary),
+        Route("/metrics/resource", metrics),
         Route("/containerLogs/{namespace}/{pod}/{container}", logs),
         *stream_routes(runtime, find),
     ]

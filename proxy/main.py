@@ -3,8 +3,8 @@
     python -m proxy --kubeconfig FILE [--hostname-override NAME] ...
 
 1. the link `minik-svc` (route of the service range, address of the cluster DNS)
-2. two caches of the cluster: Services and EndpointSlices
-3. the kernel's rules follow them (`proxier.py`), the DNS answers from them (`dns.py`), /healthz tells about it
+2. caches of the cluster: Services and EndpointSlices; policies, pods and namespaces
+3. the kernel's rules follow them (`proxier.py`, `policer.py`), the DNS answers from them (`dns.py`), /healthz tells
 
 SIGTERM stops the process and leaves rules and link in place, so that a restart is not noticed by any connection.
 `--cleanup` removes both.
@@ -26,8 +26,9 @@ from api.durations import parse_duration
 from api.process import configure_logging, run_until_signalled
 from client.config import connect
 from linux import nft, sysctl
-from proxy import healthz, link
+from proxy import healthz, link, policies
 from proxy.dns import RESOLV_CONF, DnsServer, Upstream, node_name_servers
+from proxy.policer import Policer
 from proxy.proxier import Proxier
 from proxy.records import Zone
 from proxy.rules import TABLE, NodeFacts
@@ -95,6 +96,7 @@ async def run(options: argparse.Namespace) -> None:
         if options.healthz_bind_address:
             group.create_task(_healthz(options, proxier))
         group.create_task(proxier.run())
+        group.create_task(Policer(client, facts.name, min_sync_seconds=options.min_sync_period).run())
 
 
 async def _link(options: argparse.Namespace) -> None:
@@ -141,6 +143,7 @@ async def _healthz(options: argparse.Namespace, proxier: Proxier) -> None:
 def cleanup() -> None:
     """What a proxy leaves in the kernel, gone."""
     nft.remove(TABLE)
+    nft.remove(policies.TABLE)
     link.remove()
 
 

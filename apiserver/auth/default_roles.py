@@ -166,6 +166,12 @@ _COMPONENTS: dict[str, tuple[PolicyRule, ...]] = {
         EVENTS,
         rule("list watch", "discovery.k8s.io", "endpointslices"),
     ),
+    # Policies name pods and namespaces by their labels: what enforces them on a node must know all of both, as the
+    # agent of any network add-on does. It is the price of policies; single pods of others stay closed to `get`.
+    "minik:node-policer": (
+        rule("list watch", "", "namespaces pods"),
+        rule("list watch", "networking.k8s.io", "networkpolicies"),
+    ),
     "system:kube-dns": (rule("list watch", "", "endpoints services"),),
     # Pods of other nodes are reached through addresses that their Nodes tell: what a network add-on may read.
     "minik:node-network": (rule(READ, "", "nodes"),),
@@ -228,6 +234,20 @@ _CONTROLLERS: dict[str, tuple[PolicyRule, ...]] = {
         EVENTS,
     ),
     "clusterrole-aggregation-controller": (rule(f"escalate patch update {READ}", GROUP, "clusterroles"),),
+    "cronjob-controller": (
+        rule(f"update {READ}", "batch", "cronjobs"),
+        rule(f"create delete patch update {READ}", "batch", "jobs"),
+        rule("update", "batch", "cronjobs/finalizers cronjobs/status"),
+        EVENTS,
+    ),
+    "daemon-set-controller": (
+        rule(READ, "apps", "daemonsets"),
+        rule("update", "apps", "daemonsets/finalizers daemonsets/status"),
+        rule("list watch", "", "nodes"),
+        rule(f"create delete patch update {READ}", "", "pods"),
+        rule(f"create delete patch update {READ}", "apps", "controllerrevisions"),
+        EVENTS,
+    ),
     "deployment-controller": (
         rule(f"update {READ}", "apps", "deployments"),
         rule("update", "apps", "deployments/finalizers deployments/status"),
@@ -254,6 +274,20 @@ _CONTROLLERS: dict[str, tuple[PolicyRule, ...]] = {
         EVENTS,
     ),
     "generic-garbage-collector": (rule(f"delete patch update {READ}", "*", "*"), EVENTS),
+    "horizontal-pod-autoscaler": (
+        rule(READ, "autoscaling", "horizontalpodautoscalers"),
+        rule("update", "autoscaling", "horizontalpodautoscalers/status"),
+        rule("get update", "*", "*/scale"),
+        rule("list", "", "pods"),
+        rule("list", "metrics.k8s.io", "pods"),
+        EVENTS,
+    ),
+    "job-controller": (
+        rule(f"patch update {READ}", "batch", "jobs"),
+        rule("update", "batch", "jobs/finalizers jobs/status"),
+        rule(f"create delete patch update {READ}", "", "pods"),
+        EVENTS,
+    ),
     "namespace-controller": (
         rule(f"delete {READ}", "", "namespaces"),
         rule("update", "", "namespaces/finalize namespaces/status"),
@@ -284,6 +318,16 @@ _CONTROLLERS: dict[str, tuple[PolicyRule, ...]] = {
         EVENTS,
     ),
     "root-ca-cert-publisher": (rule("create update", "", "configmaps"), EVENTS),
+    "statefulset-controller": (
+        rule(READ, "", "pods"),
+        rule(READ, "apps", "statefulsets"),
+        rule("update", "apps", "statefulsets/finalizers statefulsets/status"),
+        rule("create delete patch update", "", "pods"),
+        rule(f"create delete patch update {READ}", "apps", "controllerrevisions"),
+        rule("create get update", "", "persistentvolumeclaims"),
+        EVENTS,
+    ),
+    "ttl-after-finished-controller": (rule(f"delete {READ}", "batch", "jobs"), EVENTS),
     "service-account-controller": (rule("create", "", "serviceaccounts"), EVENTS),
 }
 
@@ -322,6 +366,7 @@ _BOUND: dict[tuple[str, str], str] = {
     # A node's proxy and its pod network run with the kubelet's certificate.
     ("minik:node-proxier", "system:node-proxier"): f"@{NODES}",
     ("minik:node-network", "minik:node-network"): f"@{NODES}",
+    ("minik:node-policer", "minik:node-policer"): f"system:kube-proxy @{NODES}",
 }
 
 _BOUND_IN: dict[tuple[str, str], str] = {

@@ -113,32 +113,15 @@ def rollout(obj: Any) -> Iterator[FieldError]:
     if update is None:
         yield required(path, "this should be defaulted and never be nil")
         return
-    errors: list[FieldError] = []
-    unavailable = _amount(errors, f"{path}.maxUnavailable", update.maxUnavailable)
-    surge = _amount(errors, f"{path}.maxSurge", update.maxSurge)
-    if not errors and unavailable == 0 and surge == 0:
-        why = "may not be 0 when `maxSurge` is 0"
-        errors.append(invalid(f"{path}.maxUnavailable", update.maxUnavailable, why))
-    if isinstance(update.maxUnavailable, str) and (unavailable or 0) > 100:
-        errors.append(invalid(f"{path}.maxUnavailable", update.maxUnavailable, "must not be greater than 100%"))
-    yield from errors
+    if _is_zero(update.maxUnavailable) and _is_zero(update.maxSurge):
+        yield invalid(f"{path}.maxUnavailable", update.maxUnavailable, "may not be 0 when `maxSurge` is 0")
+    percent = str(update.maxUnavailable).removesuffix("%")
+    if isinstance(update.maxUnavailable, str) and percent.isdigit() and int(percent[:9]) > 100:
+        yield invalid(f"{path}.maxUnavailable", update.maxUnavailable, "must not be greater than 100%")
 
 
-def _amount(errors: list[FieldError], path: str, value: int | str | None) -> int | None:
-    """A count or the number of a percentage."""
-    if isinstance(value, int):
-        if value < 0:
-            errors.append(invalid(path, value, "must be greater than or equal to 0"))
-        return value
-    text = (value or "").removesuffix("%")
-    if value is None or not value.endswith("%") or not text.isascii() or not text.isdigit() or len(text) > 9:
-        why = (
-            "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex "
-            "used for validation is '[0-9]+%')"
-        )
-        errors.append(invalid(path, value, why))
-        return None
-    return int(text)
+def _is_zero(amount: int | str | None) -> bool:
+    return str(amount).removesuffix("%").strip("0") == "" and amount is not None
 
 
 DEPLOYMENT = Kind(
@@ -165,6 +148,8 @@ DEPLOYMENT = Kind(
         *rules.not_negative("spec.revisionHistoryLimit", "spec.progressDeadlineSeconds"),
         deadline,
         rules.one_of("spec.strategy.type", "Recreate", "RollingUpdate", needed=True),
+        rules.amount("spec.strategy.rollingUpdate.maxUnavailable"),
+        rules.amount("spec.strategy.rollingUpdate.maxSurge"),
         rollout,
     ),
     immutable=("spec.selector",),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from keyword import iskeyword
 from typing import Any
 
 EVERY = "*"
@@ -22,7 +23,8 @@ def member(value: Any, name: str) -> Any:
     """One member, None where there is none."""
     if isinstance(value, dict):
         return value.get(name)
-    return getattr(value, name, None)
+    # lightkube writes Python's own words with an underscore: `from_`, `except_`.
+    return getattr(value, f"{name}_" if iskeyword(name) else name, None)
 
 
 def get(obj: Any, path: str) -> Any:

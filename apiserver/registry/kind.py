@@ -73,6 +73,10 @@ class Kind:
     create: Callable[[Any, Any], Awaitable[Any]] | None = None
     """For kinds that are answered and not stored (reviews): gets the `Call` and the object, returns the answer."""
 
+    compute: Callable[[Any, str], Awaitable[list[dict[str, Any]]]] | None = None
+    """For kinds that are worked out and not stored (metrics): gets the `Backend` and a namespace (empty: all),
+    returns the objects there are now, as documents."""
+
     # What a write fills in. The status of a new object is `initial_status`, whatever its creator wrote.
     defaults: Callable[[Any], None] = lambda obj: None
     initial_status: Callable[[Any], Any] = lambda obj: None
@@ -164,6 +168,8 @@ class Kind:
 
     @cached_property
     def verbs(self) -> tuple[str, ...]:
+        if self.compute:
+            return ("get", "list")
         return ("create",) if self.create else VERBS
 
     def path(self, namespace: str | None = None, name: str | None = None) -> str:

@@ -34,7 +34,7 @@ class Registry:
         if place in self._paths:
             raise ValueError(f"{kind.path()} is served already")
         self._paths[place] = kind
-        if kind.conversion is None and kind.create is None:
+        if kind.conversion is None and kind.create is None and kind.compute is None:
             self._stored[kind.qualified] = kind
         if isinstance(kind.objects, type):
             self._classes[kind.objects] = kind

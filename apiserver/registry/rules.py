@@ -9,7 +9,7 @@ field that is absent, unless it is `required`. The messages are Kubernetes' (api
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -79,6 +79,10 @@ def at_least(path: str, least: int) -> Rule:
 
 def above(path: str, bound: int) -> Rule:
     return check(path, lambda value: [] if value > bound else [f"must be greater than {bound}"])
+
+
+def between(path: str, least: int, most: int) -> Rule:
+    return check(path, lambda value: [] if least <= value <= most else [f"must be between {least} and {most}"])
 
 
 def not_negative(*paths: str) -> tuple[Rule, ...]:
@@ -159,6 +163,36 @@ def limit(path: str, most: int) -> Rule:
     return rule
 
 
+def absent(path: str, detail: str) -> Rule:
+    """A field that Kubernetes knows and this server cannot act on: refused, never ignored."""
+
+    def rule(obj: Any) -> Iterator[FieldError]:
+        for here, value in find(obj, path):
+            if value is not None:
+                yield forbidden(here, detail)
+
+    return rule
+
+
+NO_PERCENT = (
+    "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for "
+    "validation is '[0-9]+%')"
+)
+
+
+def amount(path: str) -> Rule:
+    """A count, or a percentage of at most nine digits."""
+    return check(path, _amount, empty=True)
+
+
+def _amount(value: int | str) -> Iterator[str]:
+    if isinstance(value, int):
+        if value < 0:
+            yield "must be greater than or equal to 0"
+    elif not (text := value.removesuffix("%")).isascii() or not text.isdigit() or text == value or len(text) > 9:
+        yield NO_PERCENT
+
+
 # --- workloads --------------------------------------------------------------------------------------------------
 
 
@@ -211,6 +245,19 @@ def set_once(path: str, detail: str, reported: str = "") -> ChangeRule:
         before = fields.get(old, path)
         if before and fields.get(new, path) != before:
             yield forbidden(reported or path, detail)
+
+    return rule
+
+
+def only_changes(path: str, kind: str, changeable: Sequence[str]) -> ChangeRule:
+    """Of the fields below `path`, only these may change."""
+
+    def rule(new: Any, old: Any) -> Iterator[FieldError]:
+        before, after = fields.get(old, path), fields.get(new, path)
+        names_ = before.__struct_fields__ if before is not None else ()
+        if any(getattr(before, name) != getattr(after, name, None) for name in names_ if name not in changeable):
+            listed = ", ".join(f"'{name}'" for name in changeable[:-1]) + f" and '{changeable[-1]}'"
+            yield forbidden(path, f"updates to {kind} {path} for fields other than {listed} are forbidden")
 
     return rule
 

@@ -8,7 +8,7 @@ from api.errors import MethodNotAllowed, NotFound
 from apiserver.backend import Backend
 from apiserver.http.request import Request, RequestInfo, truth
 from apiserver.registry.kind import Handler, Kind
-from apiserver.verbs import create, delete, deletecollection, get, patch, update, watch
+from apiserver.verbs import computed, create, delete, deletecollection, get, patch, update, watch
 from apiserver.verbs import list as lists
 from apiserver.verbs.call import Call
 
@@ -25,8 +25,7 @@ _OF_OBJECTS: dict[str, Handler] = {
     "delete": delete.handle,
 }
 
-_NAMES = {"create": False, "update": True, "patch": True}
-"""Whether the path of a verb names an object."""
+_OF_COMPUTED: dict[str, Handler] = {"get": computed.get, "list": computed.list_all}
 
 _NAMES = {"create": False, "update": True, "patch": True}
 """Whether the path of a verb names an object."""
@@ -54,6 +53,8 @@ def handler_of(kind: Kind, request: Request) -> Handler:
         handler = found.handlers.get(info.verb)
     elif info.verb not in kind.verbs:
         handler = None
+    elif kind.compute:
+        handler = _OF_COMPUTED[info.verb]
     elif collection:
         anywhere = info.verb in ("list", "watch") or not kind.namespaced
         handler = _OF_COLLECTIONS[info.verb] if anywhere or info.namespace else None

@@ -141,6 +141,18 @@ class World:
         assert not check or done.returncode == 0, f"minikctl {' '.join(args)}: {done.stdout}{done.stderr}"
         return done
 
+    def kubectl(self, *args: str) -> subprocess.CompletedProcess[str]:
+        """Run the real kubectl, unmodified."""
+        done = subprocess.run(
+            ["kubectl", *args],
+            env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, f"kubectl {' '.join(args)}: {done.stdout}{done.stderr}"
+        return done
+
     def wait(self, resource: type, holds: Callable[[list], bool], **kwargs: object) -> float:
         return wait_for(self.client, resource, holds, **kwargs)  # type: ignore[arg-type]
 

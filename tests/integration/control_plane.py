@@ -185,11 +185,12 @@ def pki_context(ca: Path) -> Any:
 
 
 class FakeKubelets:
-    """Nodes that are only told of. `hold` decides which pods are kept from being Ready."""
+    """Nodes that are only told of. `hold` decides which pods are kept from being Ready, `phase_of` how they end."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self.hold: Callable[[Pod], bool] = lambda pod: False
+        self.phase_of: Callable[[Pod], str] = lambda pod: "Running"
         self.silent: set[str] = set()
         self._names: set[str] = set()
         self._pods = Informer(client, Pod)
@@ -264,14 +265,15 @@ class FakeKubelets:
         if meta.is_terminating(pod):
             await ignoring_gone(rest.delete(self.client, pod, grace_seconds=0))
             return
-        ready = not self.hold(pod)
-        if pods.is_terminal(pod) or (pods.phase(pod) == "Running" and pods.is_ready(pod) == ready):
+        phase = self.phase_of(pod)
+        ready = not self.hold(pod) and phase == "Running"
+        if pods.is_terminal(pod) or (pods.phase(pod) == phase and pods.is_ready(pod) == ready):
             return
         now = meta.now()
         condition = PodCondition(type="Ready", status=str(ready), lastTransitionTime=now)
         number = next(self._numbers)
         address = self._addresses.setdefault(meta.uid(pod), f"10.244.{number // 250}.{number % 250 + 1}")
-        status = PodStatus(phase="Running", podIP=address, conditions=[condition], startTime=now)
+        status = PodStatus(phase=phase, podIP=address, conditions=[condition], startTime=now)
         path = {"metadata": {"uid": meta.uid(pod)}, "status": status.to_dict()}
         await self.client.patch(Pod.Status, meta.name(pod), path, namespace=meta.namespace(pod))
 

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from proxy import healthz
-from proxy.proxier import Health
+from proxy.keeper import Health
 
 NOW = 1_800_000_000.0
 
