@@ -20,13 +20,13 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.errors import BadRequest, HeadersTooLarge, RequestEntityTooLarge, ServiceUnavailable, UriTooLong
-from apiserver import openapi
 from apiserver.backend import Backend
 from apiserver.http import discovery, health
 from apiserver.http.guard import Guard
 from apiserver.http.request import Request, RequestInfo, parse_query
 from apiserver.http.responses import Response, Stream, Tunnel, error_response, send_response, to_api_error
 from apiserver.http.tunnel import pump
+from apiserver.openapi import routes as openapi
 from apiserver.verbs import dispatch
 
 log = logging.getLogger(__name__)

@@ -44,6 +44,8 @@ class Subresource:
     """The class it takes and answers with, where that is not the kind itself."""
     tail: bool = False
     """Whether the path may go on, as below `proxy`."""
+    query: Mapping[str, str] | None = None
+    """Of one that answers with text or a tunnel and not with an object: the types of its query parameters."""
 
 
 @dataclass(frozen=True, eq=False)

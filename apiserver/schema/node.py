@@ -69,10 +69,13 @@ def _definitions() -> dict[str, msgspec.Raw]:
 
 
 @cache
-def descriptions() -> dict[str, dict[str, str]]:
-    """What the definitions say in words; the text under "" is about the type itself. Large: not for keeping."""
-    result: dict[str, dict[str, str]] = msgspec.json.decode((_FOLDER / "descriptions.json").read_bytes())
-    return result
+def _descriptions() -> dict[str, msgspec.Raw]:
+    return msgspec.json.decode((_FOLDER / "descriptions.json").read_bytes(), type=dict[str, msgspec.Raw])
+
+
+def descriptions(name: str) -> dict[str, str]:
+    """What a definition says in words about its members; the text under "" is about the type itself."""
+    return msgspec.json.decode(_descriptions().get(name, b"{}"), type=dict[str, str])
 
 
 def raw(name: str) -> dict[str, Any]:

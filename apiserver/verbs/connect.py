@@ -58,10 +58,13 @@ async def _tunnel(call: Call, what: str, query: Parameters, *, container: bool =
     return Tunnel(call.backend.kubelets.tunnel(node, tuple(path), query, call.request.subprotocols))
 
 
-def _subresource(name: str, handler: Callable[[Call], object]) -> Subresource:
-    return Subresource(name, {"get": handler, "create": handler})  # type: ignore[dict-item]
+def _subresource(name: str, handler: Callable[[Call], object], query: dict[str, str]) -> Subresource:
+    return Subresource(name, {"get": handler, "create": handler}, query=query)  # type: ignore[dict-item]
 
 
-EXEC = _subresource("exec", open_exec)
-ATTACH = _subresource("attach", open_attach)
-PORT_FORWARD = _subresource("portforward", open_port_forward)
+_ATTACHED = {"container": "string"} | dict.fromkeys(_STREAMS, "boolean")
+
+
+EXEC = _subresource("exec", open_exec, _ATTACHED | {"command": "string"})
+ATTACH = _subresource("attach", open_attach, _ATTACHED)
+PORT_FORWARD = _subresource("portforward", open_port_forward, {"ports": "string"})

@@ -88,4 +88,9 @@ def container_of(pod: Any, wanted: str) -> str:
     )
 
 
-LOG = Subresource("log", {"get": get})
+_QUERY = (
+    {"container": "string", "sinceTime": "string"}
+    | dict.fromkeys(_FLAGS, "boolean")
+    | dict.fromkeys(_NUMBERS, "integer")
+)
+LOG = Subresource("log", {"get": get}, query=_QUERY)

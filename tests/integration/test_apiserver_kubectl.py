@@ -125,6 +125,7 @@ def test_validation_names_the_field(kubectl):
         ("patch deploy web -p {\"spec\":{\"replicas\":3}}", "deployment.apps/web patched"),
         ("explain deploy.spec.strategy.type", "RollingUpdate"),
         ("explain pod --recursive", "terminationGracePeriodSeconds"),
+        ("explain pod.spec.containers", "Container image name"),
         ("api-resources", "deployments                  deploy       apps/v1"),
         ("api-versions", "apps/v1"),
         ("version", "v1.32.0+minik"),
