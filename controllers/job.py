@@ -21,6 +21,7 @@ from controllers.job_tally import FINALIZER, Tally
 from controllers.manager import Manager
 from controllers.pod_control import PodControl, all_or_first_error
 
+JOB_NAME = "batch.kubernetes.io/job-name"
 MANAGER = "kubernetes.io/job-controller"
 """A Job whose spec.managedBy names another is left to that one."""
 
@@ -35,8 +36,12 @@ class JobController:
             manager, Job, component="job-controller", workers=workers, reconcile=self.reconcile
         )
 
+        self._control.pods.add_index("job", _tracking_job)
+        self._control.pods.on_change(self._pod_changed)
+
     async def reconcile(self, key: str) -> None:
         job = self._control.owners.get(key)
+        await self._release(self._orphans(key, job))
         if job is None or job.spec is None or (job.spec.managedBy or MANAGER) != MANAGER:
             return
         ready_to_act = self._control.is_up_to_date(job)
@@ -58,6 +63,18 @@ class JobController:
             raise failure
 
     # Pods
+
+    def _orphans(self, key: str, job: Job | None) -> list[Pod]:
+        """Pods of a Job that is no more: nobody else would ever take their finalizer away."""
+        tracked = self._control.pods.by_index("job", key)
+        if job is None:
+            return tracked
+        return [pod for pod in tracked if meta.controller_of(pod) and not meta.is_controlled_by(pod, job)]
+
+    def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
+        """A pod without an owner wakes nobody else."""
+        for key in _tracking_job(new) if new is not None else []:
+            self._control.loop.enqueue(key)
 
     async def _manage(self, job: Job, tally: Tally, ending: Ending | None, now: datetime) -> None:
         assert job.spec is not None
@@ -124,6 +141,15 @@ class JobController:
 
 
 # Pure parts
+
+
+def _tracking_job(pod: Pod) -> list[str]:
+    """Index: the Job that a pod's finalizer waits for, by its owner, or by its label once it has none."""
+    if FINALIZER not in (meta.metadata(pod).finalizers or []):
+        return []
+    owner = meta.controller_of(pod)
+    name = meta.labels(pod).get(JOB_NAME) if owner is None else owner.name if owner.kind == "Job" else None
+    return [f"{meta.namespace(pod)}/{name}"] if name else []
 
 
 def _ended_at(job: Job) -> datetime:

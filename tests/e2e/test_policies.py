@@ -25,7 +25,6 @@ HOLDS_SECONDS = 10.0
 def outside(world, namespace):
     """Another namespace, whose pods a policy may name."""
     name = f"{namespace}-friends"
-    world.client.create(Namespace(metadata=ObjectMeta(name=name, labels={"team": "friends"})))
     yield name
     world.delete_namespace(name)
 
@@ -48,6 +47,7 @@ def until(world, client, server, *, reached: bool) -> float:
 def test_default_deny_with_one_allowed_client(world, namespace, outside, took):
     world.deploy(namespace, replicas=3, node_port=31095, name="web")
     world.deploy(outside, replicas=3, node_port=31096, name="friend")
+    world.client.patch(Namespace, outside, {"metadata": {"labels": {"team": "friends"}}})
     world.wait_ready(namespace, 3)
     world.wait_ready(outside, 3)
     servers, friends = world.pods(namespace), world.pods(outside)

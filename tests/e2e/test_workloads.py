@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
 from lightkube.models.apps_v1 import DaemonSetSpec, DeploymentSpec, StatefulSetSpec
 from lightkube.models.autoscaling_v2 import (
     CrossVersionObjectReference,
@@ -28,7 +29,7 @@ from lightkube.models.meta_v1 import LabelSelector, ObjectMeta
 from lightkube.resources.apps_v1 import DaemonSet, Deployment, StatefulSet
 from lightkube.resources.autoscaling_v2 import HorizontalPodAutoscaler
 from lightkube.resources.batch_v1 import Job
-from lightkube.resources.core_v1 import Pod, Service
+from lightkube.resources.core_v1 import Namespace, Pod, Service
 from world import ask, service
 
 from api import meta, pods
@@ -48,6 +49,12 @@ chmod +x /www/cgi-bin/burn
 exec httpd -f -p 8080 -h /www
 """
 """Answers each request after some tens of milliseconds of one core."""
+
+
+@pytest.fixture
+def namespace(world, namespace):
+    world.client.create(Namespace(metadata=ObjectMeta(name=namespace)))
+    return namespace
 
 
 def template(*command: str, restart: str | None = None, **container) -> PodTemplateSpec:
@@ -72,7 +79,7 @@ def test_an_indexed_job_runs_to_its_end(world, namespace, took):
         conditions = jobs[0].status.conditions if jobs and jobs[0].status else None
         return meta.get_condition(conditions, "Complete") is not None
 
-    took("job of three pods", world.wait(Job, complete, namespace=namespace, deadline=60))
+    took("job of three pods", world.wait(Job, complete, what="the job complete", namespace=namespace, deadline=60))
     said = [world.minikctl("logs", meta.name(pod), "-n", namespace).stdout for pod in world.pods(namespace)]
     assert sorted(line.split(" on ")[0] for line in said) == ["index 0", "index 1", "index 2"]
     assert sorted(line.split(" on ")[1].strip() for line in said) == ["count-0", "count-1", "count-2"]
@@ -104,7 +111,7 @@ def test_a_stateful_pod_keeps_its_name_and_is_found_by_it(world, namespace):
         old = meta.uid(found["db-1"])
         return any(meta.name(p) == "db-1" and meta.uid(p) != old and pods.is_ready(p) for p in objs)
 
-    world.wait(Pod, is_back, namespace=namespace, deadline=60)
+    world.wait(Pod, is_back, what="db-1 back", namespace=namespace, deadline=60)
 
 
 def test_the_number_of_pods_follows_the_load(world, namespace, took):

@@ -17,6 +17,7 @@ from lightkube.models.meta_v1 import LabelSelector, ObjectMeta
 from lightkube.resources.apps_v1 import ControllerRevision, DaemonSet, StatefulSet
 from lightkube.resources.batch_v1 import CronJob, Job
 from lightkube.resources.core_v1 import Node, Pod
+from lightkube.types import CascadeType
 
 from api import meta, pods
 from client.config import Client
@@ -268,6 +269,14 @@ async def test_a_finished_job_goes_when_its_time_is_over_with_its_pods(client, n
     await client.create(job(namespace, ttlSecondsAfterFinished=1))
     await until(client, Job, lambda found: not found, namespace=namespace)
     await until(client, Pod, lambda found: not found, namespace=namespace)
+
+
+async def test_a_deleted_job_leaves_no_pod_behind_that_nobody_can_delete(client, namespace, nodes):
+    await client.create(job(namespace, completions=3, parallelism=3))
+    await until(client, Pod, lambda found: len(names(found)) == 3, namespace=namespace)
+    await client.delete(Job, "work", namespace=namespace, cascade=CascadeType.ORPHAN)
+    await until(client, Pod, lambda found: not any(each.metadata.finalizers for each in found), namespace=namespace)
+    assert len(await listed(client, Pod, namespace)) == 3
 
 
 async def test_a_deadline_ends_a_job(client, namespace, nodes):
