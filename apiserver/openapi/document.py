@@ -15,7 +15,7 @@ from typing import Any
 
 from api.version import KUBERNETES_VERSION
 from apiserver import codec
-from apiserver.openapi import paths
+from apiserver.openapi import paths, v2_protobuf
 from apiserver.openapi.paths import META, PREFIX
 from apiserver.registry.kind import Kind
 from apiserver.registry.model import Documents
@@ -32,19 +32,21 @@ class Published:
 
     body: bytes
     digest: str
+    media_type: str = codec.JSON
 
     @classmethod
-    def of(cls, document: dict[str, Any]) -> Published:
-        body = codec.encode(document)
-        return cls(body, hashlib.sha256(body).hexdigest().upper())
+    def of(cls, document: dict[str, Any], media_type: str = codec.JSON) -> Published:
+        body = codec.encode(document) if media_type == codec.JSON else v2_protobuf.encode(document)
+        return cls(body, hashlib.sha256(body).hexdigest().upper(), media_type)
 
 
 def group_document(registry: Registry, group: str, version: str) -> Published:
     return _group_document(tuple(registry.kinds(group, version)))
 
 
-def whole_document(registry: Registry) -> Published:
-    return _whole_document(tuple(kind for pair in registry.versions() for kind in registry.kinds(*pair)))
+def whole_document(registry: Registry, media_type: str = codec.JSON) -> Published:
+    """In JSON, or in `v2_protobuf.MEDIA_TYPE`."""
+    return _whole_document(tuple(kind for pair in registry.versions() for kind in registry.kinds(*pair)), media_type)
 
 
 @lru_cache(maxsize=256)
@@ -54,14 +56,15 @@ def _group_document(kinds: tuple[Kind, ...]) -> Published:
     return Published.of({"openapi": "3.0.0", "info": _INFO, "paths": operations, "components": components})
 
 
-@lru_cache(maxsize=1)
-def _whole_document(kinds: tuple[Kind, ...]) -> Published:
+@lru_cache(maxsize=2)
+def _whole_document(kinds: tuple[Kind, ...], media_type: str) -> Published:
     operations, schemas = _parts(kinds)
-    return Published.of({
+    document = {
         "swagger": "2.0", "info": _INFO, "paths": {path: _path_v2(each) for path, each in operations.items()},
         "definitions": _v2(schemas), "securityDefinitions": {"BearerToken": _SECURITY},
         "security": [{"BearerToken": []}],
-    })  # fmt: skip
+    }  # fmt: skip
+    return Published.of(document, media_type)
 
 
 # --- v3 ---------------------------------------------------------------------------------------------------------

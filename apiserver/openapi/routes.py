@@ -2,7 +2,8 @@
 
 Interface: `add_routes(app, registry)`.
 Kubernetes: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#openapi-interface-definition. The index of v3
-names each document by its hash, and what is asked for by its hash may be kept for ever. JSON is the only form.
+names each document by its hash, and what is asked for by its hash may be kept for ever. v3 is JSON only; v2 is
+protobuf too, because Go clients ask for nothing else.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from fastapi import Response as HttpResponse
 from api.errors import ApiStatusError, NotAcceptable, NotFound
 from apiserver import codec
 from apiserver.http.responses import error_response
+from apiserver.openapi import v2_protobuf
 from apiserver.openapi.document import Published, group_document, whole_document
 from apiserver.registry.registry import Registry
 
@@ -28,15 +30,15 @@ _JSON = (codec.JSON, "application/*", "*/*", "")
 def add_routes(app: FastAPI, registry: Registry) -> None:
     @app.get("/openapi/v2")
     async def whole(request: HttpRequest) -> HttpResponse:
-        return _answered(request, lambda: whole_document(registry))
+        return _answered(request, lambda media: whole_document(registry, media), v2_protobuf.MEDIA_TYPE)
 
     @app.get("/openapi/v3")
     async def index(request: HttpRequest) -> HttpResponse:
-        return _answered(request, lambda: _index(registry))
+        return _answered(request, lambda _: _index(registry))
 
     @app.get("/openapi/v3/{root:path}")
     async def document(request: HttpRequest, root: str) -> HttpResponse:
-        return _answered(request, lambda: _by_root(registry, root))
+        return _answered(request, lambda _: _by_root(registry, root))
 
 
 def _by_root(registry: Registry, root: str) -> Published:
@@ -58,12 +60,19 @@ def _root(group: str, version: str) -> str:
     return f"apis/{group}/{version}" if group else f"api/{version}"
 
 
-def _answered(request: HttpRequest, make: Callable[[], Published]) -> HttpResponse:
+def _chosen(accept: str, others: tuple[str, ...]) -> str:
+    """The first media type that is accepted and there. Raises NotAcceptable."""
+    for option in accept.split(","):
+        media = option.partition(";")[0].strip().replace(v2_protobuf.ASKED_FOR, v2_protobuf.MEDIA_TYPE)
+        if media in _JSON or media in others:
+            return media if media in others else codec.JSON
+    raise NotAcceptable(f"only the following media types are accepted: {', '.join((codec.JSON, *others))}")
+
+
+def _answered(request: HttpRequest, make: Callable[[str], Published], *others: str) -> HttpResponse:
+    """What `make` makes for a media type: JSON, or one of the others."""
     try:
-        accept = request.headers.get("accept", "")
-        if not any(option.partition(";")[0].strip() in _JSON for option in accept.split(",")):
-            raise NotAcceptable(f"only the following media types are accepted: {codec.JSON}")
-        published = make()
+        published = make(_chosen(request.headers.get("accept", ""), others))
     except ApiStatusError as error:
         refused = error_response(error)
         return HttpResponse(refused.body, refused.status, media_type=refused.media_type)
@@ -76,4 +85,4 @@ def _answered(request: HttpRequest, make: Callable[[], Published]) -> HttpRespon
         headers |= {"cache-control": "public, immutable", "expires": expires}
     if tag in request.headers.get("if-none-match", ""):
         return HttpResponse(None, 304, headers)
-    return HttpResponse(published.body, 200, headers, media_type=codec.JSON)
+    return HttpResponse(published.body, 200, headers, media_type=published.media_type)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
-from api import meta
 from apiserver.auth.users import User
 from apiserver.backend import Backend
 from apiserver.patch.managed_fields import Writer
@@ -54,5 +56,10 @@ class Write:
 
     def writer(self) -> Writer:
         """Whose the fields are that this write changes."""
-        now = meta.now().isoformat(timespec="seconds").replace("+00:00", "Z")
-        return Writer(self.manager, self.kind.api_version, now, self.subresource)
+        return Writer(self.manager, self.kind.api_version, _timestamp(int(time.time())), self.subresource)
+
+
+@lru_cache(maxsize=1)
+def _timestamp(second: int) -> str:
+    """As `metav1.Time` is written."""
+    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%SZ}"

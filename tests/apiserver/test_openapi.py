@@ -177,8 +177,14 @@ async def test_documents_may_be_kept_by_their_hash(api: Any) -> None:
 
 
 @pytest.mark.parametrize("path", ["/openapi/v2", "/openapi/v3", "/openapi/v3/api/v1"])
-async def test_json_is_the_only_form(api: Any, path: str) -> None:
-    protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
-    assert (await api.get(path, accept=protobuf)).status == 406
-    assert (await api.get(path, accept=f"{protobuf},*/*")).status == 200
+async def test_forms(api: Any, path: str) -> None:
+    protobuf = "application/com.github.proto-openapi.spec.v{}@v1.0+protobuf"
+    assert (await api.get(path, accept=protobuf.format(3))).status == 406
+    assert (await api.get(path, accept=f"{protobuf.format(3)},*/*")).status == 200
     assert (await api.get(path)).json
+    answer = await api.get(path, accept=protobuf.format(2))
+    if path.endswith("v2"):
+        assert dict(answer.headers)["content-type"] == protobuf.format(2).replace("@", ".")  # Go reads no "@"
+        assert answer.body.startswith(b"\x0a\x032.0") and len(answer.body) > 300_000
+    else:
+        assert answer.status == 406

@@ -126,6 +126,7 @@ def test_validation_names_the_field(kubectl):
         ("explain deploy.spec.strategy.type", "RollingUpdate"),
         ("explain pod --recursive", "terminationGracePeriodSeconds"),
         ("explain pod.spec.containers", "Container image name"),
+        ("explain pod.spec.containers --output plaintext-openapiv2", "Container image name"),
         ("api-resources", "deployments                  deploy       apps/v1"),
         ("api-versions", "apps/v1"),
         ("version", "v1.32.0+minik"),
