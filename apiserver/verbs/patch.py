@@ -16,7 +16,7 @@ from api.errors import AlreadyExists, BadRequest, Conflict, Invalid, NotFound, U
 from apiserver import codec
 from apiserver.http.request import truth
 from apiserver.http.responses import Response
-from apiserver.patch import managed_fields
+from apiserver.patch import managed_fields, typed
 from apiserver.patch.json_patch import PatchConflict, PatchError, json_patch, merge_patch
 from apiserver.patch.strategic import strategic_patch
 from apiserver.registry.model import Documents
@@ -111,7 +111,13 @@ def _configuration(call: Call, config: Any) -> dict[str, Any]:
         )
     if call.kind.namespaced and metadata.setdefault("namespace", call.namespace) != call.namespace:
         raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
-    codec.normalise(config, call.kind.model.schema, "", codec.Problems())  # what is wrong is found in the whole object
+    schema = call.kind.model.schema
+    codec.normalise(config, schema, "", codec.Problems())  # what is wrong is found in the whole object
+    try:
+        typed.check(config, schema)
+    except typed.Untypable as error:
+        place = f"{metadata.get('namespace', '')}/{call.name}; {call.kind.api_version}, Kind={call.kind.kind}"
+        raise BadRequest(f"failed to create typed patch object ({place}): {error}") from None
     return config
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from apiserver.patch import managed_fields
+from apiserver.patch import managed_fields, typed
 from apiserver.patch.managed_fields import ANCIENT, ApplyConflict, Writer, applied, fields_of, minus, union, updated
 from apiserver.schema import node
 
@@ -275,3 +275,38 @@ async def test_configurations_that_make_no_sense(api, configuration, query, stat
     answer = await send(api, configuration, query)
     assert (answer.status, words in answer.message) == (status, True), answer.body
     assert (await api.get(f"{NS}/configmaps/a")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("spec", "fault"),
+    [
+        ({"imagez": "x"}, ".spec.imagez: field not declared in schema"),
+        ({"containers": [{"name": "a", "foo": 1}]}, '.spec.containers[name="a"].foo: field not declared in schema'),
+        ({"tolerations": [{"foo": 1}]}, ".spec.tolerations[0].foo: field not declared in schema"),
+        ({"a": 1, "b": 2}, "errors:\n  .spec.a: field not declared in schema\n  .spec.b: field not declared in schema"),
+        ({"containers": [{"name": "a"}, {"name": "a"}]}, '.spec.containers: duplicate entries for key [name="a"]'),
+        (
+            {"containers": [{"name": "a", "ports": [{"containerPort": 80}, {"containerPort": 80, "protocol": "TCP"}]}]},
+            '.spec.containers[name="a"].ports: duplicate entries for key [containerPort=80,protocol="TCP"]',
+        ),
+        (
+            {"containers": [{"image": "a"}]},
+            ".spec.containers: element 0: associative list with keys has an element that omits a key field",
+        ),
+    ],
+)
+async def test_a_configuration_that_does_not_fit_the_schema_is_refused(api: Any, spec: Any, fault: str) -> None:
+    config = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": spec}
+    answer = await api.patch(f"{NS}/pods/x?fieldManager=me&fieldValidation=Ignore", config, "apply-patch+yaml")
+    place = "default/x; v1, Kind=Pod"
+    assert (answer.status, answer.message) == (400, f"failed to create typed patch object ({place}): {fault}")
+
+
+def test_what_fits_the_schema() -> None:
+    spec = {
+        "containers": [{"name": "a", "ports": [{"containerPort": 53}, {"containerPort": 53, "protocol": "UDP"}]}],
+        "tolerations": [{"key": "k"}, {"key": "k"}],
+    }
+    typed.check({"metadata": {"finalizers": ["a/b", "c/d"], "labels": {"any": "thing"}}, "spec": spec}, POD)
+    with pytest.raises(typed.Untypable, match=r'finalizers: duplicate entries for key \[="a/b"\]'):
+        typed.check({"metadata": {"finalizers": ["a/b", "a/b"]}}, POD)

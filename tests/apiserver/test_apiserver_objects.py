@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from lightkube.resources.apps_v1 import ControllerRevision
+from lightkube.resources.core_v1 import ResourceQuota
+
+from apiserver import codec
 
 NS = "/api/v1/namespaces/default"
 APPS = "/apis/apps/v1/namespaces/default"
@@ -364,3 +369,15 @@ async def test_boot_objects(api):
     assert (await api.get(f"{NS}/services/kubernetes")).json["spec"]["clusterIP"] == "10.96.0.1"
     slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"
     assert (await api.get(slices)).json["endpoints"][0]["addresses"] == ["127.0.0.1"]
+
+
+def test_quantities_of_a_map_may_be_numbers_and_what_is_free_stays_as_it_is():
+    def read(document, cls):
+        return codec.encode(codec.decode(codec.Document(document), cls, validation=codec.FieldValidation.STRICT).obj)
+
+    quota = {"metadata": {"name": "x"}, "spec": {"hard": {"pods": 10, "requests.cpu": 1.5, "limits.memory": "1Gi"}}}
+    hard = json.loads(read(quota, ResourceQuota))["spec"]["hard"]
+    assert hard == {"pods": "10", "requests.cpu": "1500m", "limits.memory": "1Gi"}
+    data = {"spec": {"replicas": 3, "on": True, "nothing": None, "list": [1, {"a": 1.5}], "text": "1"}}
+    revision = {"metadata": {"name": "x"}, "revision": 1, "data": data}
+    assert json.loads(read(revision, ControllerRevision))["data"] == data

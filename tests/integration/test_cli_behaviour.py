@@ -77,7 +77,7 @@ def make(shell: Shell, name: str, *, data: str = "") -> None:
         ("apiVersion: v1\nkind: Wonder\nmetadata: {name: x}", 'no matches for kind "Wonder" in version "v1"'),
         ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: Not_DNS}", "metadata.name: Invalid value"),
         (f"{CONFIG}data: [1]", "data"),
-        (f"{CONFIG}daat: {{a: b}}", 'unknown field "daat"'),
+        (f"{CONFIG}daat: {{a: b}}", ".daat: field not declared in schema"),
         (deployment(replicas="two"), "spec.replicas"),
         (deployment(replicas=-1), "spec.replicas: Invalid value: -1"),
         (deployment(selector={"matchLabels": {"app": "other"}}), "`selector` does not match template `labels`"),
