@@ -92,10 +92,11 @@ class KubeletClient:
         try:
             connection = await opening
         except InvalidStatus as error:
-            code, text = error.response.status_code, (error.response.body or b"").decode("utf-8", "replace").strip()
-            raise _ERRORS.get(code, InternalError)(text or f"the kubelet answered {code}") from None
+            text = (error.response.body or b"").decode("utf-8", "replace").strip()
+            text = text or f"the kubelet answered {error.response.status_code}"
+            raise InternalError.of(f"unable to upgrade connection: {text}") from None
         except (OSError, TimeoutError, WebSocketException) as error:
-            raise InternalError(f'error dialing backend: Get "{url}": {error}') from None
+            raise InternalError.of(f'error dialing backend: Get "{url}": {error}') from None
         try:
             yield connection
         finally:

@@ -69,7 +69,9 @@ class Gateway:
                 await self._rest(scope, receive, send)
                 return
             headers = dict(scope["headers"])
-            request = Request(info, query, headers, user=user, authorize=partial(self._guard.recheck, user, info))
+            authorize = partial(self._guard.recheck, user, info)
+            raw_query = scope["query_string"]
+            request = Request(info, query, headers, raw_query=raw_query, user=user, authorize=authorize)
             if scope["method"] not in ("GET", "HEAD"):
                 request.body = await _read_body(headers, receive)
             answer = await self._answer(request)

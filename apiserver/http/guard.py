@@ -55,7 +55,14 @@ class AuthGuard:
         return user
 
     def recheck(self, user: User, info: RequestInfo, verb: str, name: str) -> None:
-        named = Asked(verb=verb, group=info.group, resource=info.resource, namespace=info.namespace, name=name)
+        named = Asked(
+            verb=verb,
+            group=info.group,
+            resource=info.resource,
+            subresource=info.subresource,
+            namespace=info.namespace,
+            name=name,
+        )
         decision = self._authorizer.authorize(user, named)
         if not decision.allowed:
             raise forbidden(named, self._authorizer.refusal(user, named, decision))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +59,8 @@ class Tunnel:
 
     upstream: Any
     """Opens the other side when entered: an asynchronous context of a `websockets` ClientConnection."""
+    with_status: Sequence[str] = ()
+    """Those of the offered subprotocols whose channel 3 ends with a Status."""
 
 
 def as_yaml(body: bytes) -> bytes:

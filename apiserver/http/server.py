@@ -13,7 +13,7 @@ from typing import Any
 
 import uvicorn
 
-from apiserver.auth import TlsProtocol
+from api.tls import TlsProtocol, WebSocketProtocol
 from apiserver.http.gateway import Gateway
 
 GRACEFUL_SHUTDOWN_SECONDS = 3
@@ -101,7 +101,7 @@ def make_server(
         host=host,
         port=port,
         http=Protocol,
-        ws="websockets-sansio",
+        ws=WebSocketProtocol,
         ws_ping_interval=None,
         ws_per_message_deflate=False,
         lifespan="off",

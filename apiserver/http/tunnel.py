@@ -12,11 +12,28 @@ from starlette.types import Receive, Send
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from api.errors import ApiStatusError
+from apiserver import codec
 from apiserver.http.responses import Tunnel
+
+ERROR_CHANNEL = b"\x03"
 
 
 async def pump(tunnel: Tunnel, receive: Receive, send: Send, stopping: asyncio.Event) -> None:
-    """Until either side closes or the server stops. Raises ApiStatusError when the upstream cannot be reached."""
+    """Until either side closes or the server stops. Raises ApiStatusError when the upstream cannot be reached.
+
+    Where the protocol has an error channel it is told there, as Kubernetes' stream translator does: a client whose
+    upgrade is refused would try again over SPDY, and show what that is told.
+    """
+    try:
+        await _joined(tunnel, receive, send, stopping)
+    except ApiStatusError as error:
+        if not tunnel.with_status:
+            raise
+        await _tell(error, tunnel.with_status[0], send)
+
+
+async def _joined(tunnel: Tunnel, receive: Receive, send: Send, stopping: asyncio.Event) -> None:
     async with tunnel.upstream as upstream:
         await send({"type": "websocket.accept", "subprotocol": upstream.subprotocol})
         tasks = [
@@ -33,6 +50,12 @@ async def pump(tunnel: Tunnel, receive: Receive, send: Send, stopping: asyncio.E
         if not tasks[0].done() or tasks[0].cancelled():  # the client is still there
             code = upstream.close_code if upstream.close_code and upstream.close_code < 5000 else 1011
             await send({"type": "websocket.close", "code": 1000 if code in (1005, 1006) else code})
+
+
+async def _tell(error: ApiStatusError, protocol: str, send: Send) -> None:
+    await send({"type": "websocket.accept", "subprotocol": protocol})
+    await send({"type": "websocket.send", "bytes": ERROR_CHANNEL + codec.encode(error.to_status())})
+    await send({"type": "websocket.close", "code": 1000})
 
 
 async def _up(receive: Receive, upstream: ClientConnection) -> None:

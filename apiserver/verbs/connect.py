@@ -1,6 +1,8 @@
 """`exec`, `attach` and `portforward`: WebSockets that lead through to the kubelet of the pod's node.
 
 The subprotocol (v5.channel.k8s.io and the like) is between the client and the kubelet: what it carries is passed on.
+A WebSocket begins as a GET, and asks for the right to `create` as well, as Kubernetes does from 1.35 on: whoever may
+only read must not run commands.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from apiserver.verbs.log import container_of, node_of
 
 _STREAMS = {"stdin": "input", "stdout": "output", "stderr": "error", "tty": "tty"}
 """Clients' names of streams, and the kubelet's."""
+_WITH_STATUS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 
 Parameters = dict[str, list[str]]
 
@@ -43,19 +46,23 @@ def _streams(parameters: Parameters) -> Parameters:
 
 
 async def _tunnel(call: Call, what: str, query: Parameters, *, container: bool = True) -> Tunnel:
-    """Raises BadRequest for pods that run nowhere and containers that are not there."""
-    if call.request.subprotocols is None:
-        raise BadRequest("Upgrade request required")
+    """Raises Forbidden, and BadRequest for pods that run nowhere and containers that are not there."""
+    if call.request.subprotocols is not None:
+        call.request.authorize("create", call.name)
     pod = call.store.kind.model.decode(await call.stored())
     path = [what, call.namespace, call.name]
     if container:
         path.append(container_of(pod, call.request.query.get("container") or ""))
     if not pod.spec.nodeName:
         raise BadRequest(f"pod {call.name} does not have a host assigned")
+    if call.request.subprotocols is None:  # asked last: kubectl shows what its second try, over SPDY, is told
+        raise BadRequest("Upgrade request required: this server speaks WebSockets here, as kubectl does from 1.31 on")
     if call.backend.kubelets is None:
         raise InternalError("this server has no way to its kubelets")
     node = await node_of(call, pod.spec.nodeName)
-    return Tunnel(call.backend.kubelets.tunnel(node, tuple(path), query, call.request.subprotocols))
+    offered = call.request.subprotocols
+    with_status = [each for each in offered if container and each in _WITH_STATUS]
+    return Tunnel(call.backend.kubelets.tunnel(node, tuple(path), query, offered), with_status)
 
 
 def _subresource(name: str, handler: Callable[[Call], object], query: dict[str, str]) -> Subresource:

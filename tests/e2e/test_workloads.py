@@ -30,11 +30,10 @@ from lightkube.resources.apps_v1 import DaemonSet, Deployment, StatefulSet
 from lightkube.resources.autoscaling_v2 import HorizontalPodAutoscaler
 from lightkube.resources.batch_v1 import Job
 from lightkube.resources.core_v1 import Namespace, Pod, Service
-from world import ask, service
+from world import BUSYBOX, ask, service
 
 from api import meta, pods
 
-BUSYBOX = "minik/busybox:1"
 LABELS = {"app": "web"}
 SELECTOR = LabelSelector(matchLabels=LABELS)
 

@@ -48,6 +48,7 @@ from client.config import SyncClient, connect_sync
 from lab.cluster import Lab
 
 IMAGE = "minik/web:1"
+BUSYBOX = "minik/busybox:1"
 REQUEST_TIMEOUT_SECONDS = 2.0
 
 
