@@ -33,6 +33,10 @@ runAsGroup fsGroup priority leaseDurationSeconds leaseTransitions exitCode port 
 automountServiceAccountToken allowPrivilegeEscalation privileged readOnlyRootFilesystem runAsNonRoot
 shareProcessNamespace hostUsers optional controller blockOwnerDeletion immutable orphanDependents
 allocateLoadBalancerNodePorts setHostnameAsFQDN ready serving terminating started restartCount maxSkew weight
+parallelism completions backoffLimit ttlSecondsAfterFinished suspend backoffLimitPerIndex maxFailedIndexes
+manualSelector startingDeadlineSeconds successfulJobsHistoryLimit failedJobsHistoryLimit partition minReplicas
+averageUtilization succeededCount currentReplicas desiredReplicas currentNumberScheduled numberMisscheduled
+desiredNumberScheduled numberReady
 """
 _MEANT = frozenset(_MEANT_FIELDS.split())
 
@@ -78,9 +82,10 @@ def read(body: bytes) -> dict[str, Any]:
     envelope = dict(_wire(body[len(MAGIC) :]))
     type_meta = {number: _text(value) for number, value in _wire(_bytes(envelope.get(1, b"")))}
     api_version, kind = type_meta.get(1, ""), type_meta.get(2, "")
-    if kind not in _messages():
+    message = next((name for name in (f"{kind}@{api_version}", kind) if name in _messages()), None)
+    if message is None:
         raise ProtobufError(f'no kind "{kind}" is registered for version "{api_version}"')
-    return {"apiVersion": api_version, "kind": kind} | _message(_bytes(envelope.get(2, b"")), kind, 0)
+    return {"apiVersion": api_version, "kind": kind} | _message(_bytes(envelope.get(2, b"")), message, 0)
 
 
 # --- messages ---------------------------------------------------------------------------------------------------

@@ -146,6 +146,8 @@ def test_commands(kubectl, web, command, expected):
         ("create namespace made", "ns"),
         ("create serviceaccount made", "sa"),
         ("run made --image=minik/web:1 --env=A=b --labels=x=y", "pod"),
+        ("create job made --image=minik/web:1", "job"),
+        ("create cronjob made --image=minik/web:1 --schedule=@daily", "cronjob"),
     ],
 )
 def test_generators_send_protobuf(kubectl, command, kind):
@@ -161,6 +163,28 @@ def test_a_generated_deployment_is_what_was_asked_for(kubectl):
     assert stored["replicas"] == 0
     container = stored["template"]["spec"]["containers"][0]
     assert (container["image"], container["command"]) == ("minik/web:1", ["sleep", "1"])
+
+
+def test_a_generated_autoscaler_is_what_was_asked_for(kubectl, web):
+    """kubectl sends autoscaling/v1 in protobuf; v2 is what is stored."""
+    kubectl("autoscale", "deployment", "web", "--min=2", "--max=5", "--cpu-percent=70")
+    stored = json.loads(kubectl("get", "horizontalpodautoscalers.v2.autoscaling", "web", "-o", "json").stdout)["spec"]
+    old = json.loads(kubectl("get", "horizontalpodautoscalers.v1.autoscaling", "web", "-o", "json").stdout)["spec"]
+    kubectl("delete", "hpa", "web")
+    assert (stored["minReplicas"], stored["maxReplicas"]) == (2, 5)
+    target = {"type": "Utilization", "averageUtilization": 70}
+    assert stored["metrics"] == [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+    assert (old["targetCPUUtilizationPercentage"], old["scaleTargetRef"]["name"]) == (70, "web")
+
+
+def test_a_generated_job_is_what_was_asked_for(kubectl):
+    kubectl("create", "cronjob", "tick", "--image=minik/web:1", "--schedule=0 3 * * *", "--", "date")
+    kubectl("create", "job", "now", "--from=cronjob/tick")
+    stored = json.loads(kubectl("get", "job", "now", "-o", "json").stdout)
+    kubectl("delete", "cronjob/tick", "job/now")
+    assert stored["spec"]["template"]["spec"]["containers"][0]["command"] == ["date"]
+    assert stored["spec"]["template"]["spec"]["restartPolicy"] == "OnFailure"
+    assert stored["spec"]["completions"] == 1 and stored["spec"]["suspend"] is False
 
 
 def test_server_side_apply(kubectl):
