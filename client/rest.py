@@ -3,8 +3,7 @@
 Each is: build the request (pure), send it (I/O), read the answer (pure). A kind is named by its lightkube class; for
 one without a class, `PartialObjectMetadata` and the kind's `ResourceInfo` (client/discovery.py) do.
 
-For command lines (client.config.SyncClient): lightkube's typed calls, `client.http` for anything else, and
-`raise_for_status` for its answers.
+Without an event loop: bootstrap has client.config.SyncClient, minikctl the lighter client/blocking.py.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from lightkube.models.meta_v1 import ObjectMeta, Status
 
 from api import meta
 from api.resource import ResourceInfo, decoder, resource_info
-from client.config import Client
+from client.config import REQUEST_TIMEOUT_SECONDS, Client
 
 R = TypeVar("R")
 
@@ -164,7 +163,7 @@ async def watch(
     """
     path = (info or resource_info(resource)).path(namespace)
     query = {**(params or {}), "watch": "true", "allowWatchBookmarks": "true", "resourceVersion": resource_version}
-    timeout = httpx2.Timeout(10.0, read=WATCH_SILENCE_SECONDS)
+    timeout = httpx2.Timeout(REQUEST_TIMEOUT_SECONDS, read=WATCH_SILENCE_SECONDS)
     decode = decoder(resource).decode
     async with client.http.stream("GET", path, params=query, timeout=timeout) as response:
         if not response.is_success:
