@@ -42,6 +42,16 @@ def tls(plane: ControlPlane, user: str = "") -> ssl.SSLContext:
     return context
 
 
+async def flood(connection: ServerConnection) -> int:
+    """How many megabytes of two hundred were taken before there was no progress for a while."""
+    for sent in range(200):
+        try:
+            await asyncio.wait_for(connection.send(bytes(1024 * 1024)), 2)
+        except TimeoutError:
+            return sent
+    return 200
+
+
 @asynccontextmanager
 async def kubelet(plane: ControlPlane, seen: list[str]) -> AsyncIterator[int]:
     """Gives back what it is told, and ends with the word `end`. Knows no container called `gone`."""
@@ -50,6 +60,9 @@ async def kubelet(plane: ControlPlane, seen: list[str]) -> AsyncIterator[int]:
         seen.append(connection.request.path if connection.request else "")
         async for message in connection:
             if message == "end":
+                return
+            if message == "flood":
+                seen.append(str(await flood(connection)))
                 return
             await connection.send(message)
 
@@ -97,6 +110,15 @@ async def test_exec_carries_messages_both_ways(plane, seen):
         await client.send("end")
         assert [message async for message in client] == []
     assert seen == ["/exec/default/p/web?input=1&output=1&command=ls&command=-l"]
+
+
+async def test_a_client_that_does_not_read_holds_the_kubelet_back(plane, seen):
+    async with asyncio.timeout(40), opened(plane, "p/exec?command=yes") as client:
+        await client.send("flood")
+        while len(seen) < 2:  # noqa: ASYNC110  (the kubelet says so when there is no more room)
+            await asyncio.sleep(0.05)
+        assert 0 < int(seen[1]) < 100
+        assert int(seen[1]) <= len([each async for each in client])
 
 
 async def test_attach_and_port_forward_have_their_paths(plane, seen):
