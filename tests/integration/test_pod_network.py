@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shutil
 import socket
 import subprocess
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from answering import Answering
 
 from kubelet.network.host_ports import HostPort
 from kubelet.network.links import Peer, host_link
@@ -41,7 +40,7 @@ class World:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.node, self.outside = f"tpn{os.getpid()}", f"tpo{os.getpid()}"
-        self.servers: list[socket.socket] = []
+        self.servers: list[Answering] = []
         self.sandboxes: dict[str, subprocess.Popen[bytes]] = {}
         for name in (self.node, self.outside):
             run("ip", "netns", "add", name)
@@ -82,10 +81,9 @@ class World:
         """Tell every client that comes there its own address."""
         server = self.inside(where, lambda: socket.socket(socket.AF_INET, kind))
         server.bind((address, port))
-        self.servers.append(server)
         if kind == socket.SOCK_STREAM:
             server.listen()
-        threading.Thread(target=_serve, args=(server,), daemon=True).start()
+        self.servers.append(Answering(server, answer=lambda client: client))
 
     def seen_as(self, where: str, address: str, port: int, *, kind: int = socket.SOCK_STREAM) -> str:
         """The address under which a server sees a client that connects from there; empty when none answers."""
@@ -107,17 +105,6 @@ class World:
             process.wait()
         for name in (self.node, self.outside):
             subprocess.run(["ip", "netns", "del", name], check=False)
-
-
-def _serve(server: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while server.type == socket.SOCK_DGRAM:
-            _, client = server.recvfrom(100)
-            server.sendto(client[0].encode(), client)
-        while True:
-            connection, client = server.accept()
-            with connection:
-                connection.sendall(client[0].encode())
 
 
 @pytest.fixture

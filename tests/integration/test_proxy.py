@@ -10,7 +10,6 @@ Every namespace is made by the test and goes with it. Nothing has a default rout
 import collections
 import contextlib
 import os
-import select
 import shutil
 import signal
 import socket
@@ -27,6 +26,7 @@ import dns.message
 import dns.query
 import dns.rcode
 import pytest
+from answering import Answering
 from lightkube import Client, KubeConfig
 from lightkube.models.core_v1 import ServicePort, ServiceSpec
 from lightkube.models.discovery_v1 import Endpoint, EndpointConditions, EndpointPort
@@ -119,30 +119,10 @@ class Pod(Namespace):
         for each in (self.stream, self.datagram):
             each.bind(("", self.PORT))
         self.stream.listen(512)
-        self.stop_read, self.stop_write = os.pipe()
-        self.thread = threading.Thread(target=self.serve)
-        self.thread.start()
-
-    def serve(self) -> None:
-        while True:
-            ready, _, _ = select.select([self.stream, self.datagram, self.stop_read], [], [])
-            if self.stop_read in ready:
-                return
-            if self.stream in ready:
-                client, (peer, _) = self.stream.accept()
-                with client, contextlib.suppress(OSError):
-                    client.sendall(f"{self.pod} {peer}".encode())
-            if self.datagram in ready:
-                _, peer = self.datagram.recvfrom(100)
-                self.datagram.sendto(f"{self.pod} {peer[0]}".encode(), peer)
+        self.server = Answering(self.stream, self.datagram, answer=lambda peer: f"{self.pod} {peer}")
 
     def remove(self) -> None:
-        os.write(self.stop_write, b"x")
-        self.thread.join()
-        for descriptor in (self.stop_read, self.stop_write):
-            os.close(descriptor)
-        self.stream.close()
-        self.datagram.close()
+        self.server.close()
         super().remove()
 
 
