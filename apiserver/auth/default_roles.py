@@ -172,6 +172,8 @@ _COMPONENTS: dict[str, tuple[PolicyRule, ...]] = {
         rule("list watch", "", "namespaces pods"),
         rule("list watch", "networking.k8s.io", "networkpolicies"),
     ),
+    # Beside Services and their endpoints; of Secrets a node gets those that Ingresses name (auth/node.py).
+    "minik:node-ingress": (rule("list watch", "networking.k8s.io", "ingressclasses ingresses"),),
     "system:kube-dns": (rule("list watch", "", "endpoints services"),),
     # Pods of other nodes are reached through addresses that their Nodes tell: what a network add-on may read.
     "minik:node-network": (rule(READ, "", "nodes"),),
@@ -363,10 +365,11 @@ _BOUND: dict[tuple[str, str], str] = {
         "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
     ): f"@{NODES}",
     ("minik:kubelet-api-admin", "system:kubelet-api-admin"): "kube-apiserver-kubelet-client",
-    # A node's proxy and its pod network run with the kubelet's certificate.
+    # A node's proxy, its ingress and its pod network run with the kubelet's certificate.
     ("minik:node-proxier", "system:node-proxier"): f"@{NODES}",
     ("minik:node-network", "minik:node-network"): f"@{NODES}",
     ("minik:node-policer", "minik:node-policer"): f"system:kube-proxy @{NODES}",
+    ("minik:node-ingress", "minik:node-ingress"): f"@{NODES}",
 }
 
 _BOUND_IN: dict[tuple[str, str], str] = {

@@ -2,7 +2,8 @@
 
 A kubelet's credentials lie on a machine that runs other people's containers, so they are worth little elsewhere: of
 Secrets, ConfigMaps, claims and service account tokens it gets those that its own pods name; it sees its own pods, and
-writes its own Node, its own Lease and the status of its own pods. What such a write may say is for the admission
+writes its own Node, its own Lease and the status of its own pods. Every node serves every Ingress, so it gets the
+Secrets with their certificates too. What such a write may say is for the admission
 plug-in NodeRestriction. https://kubernetes.io/docs/reference/access-authn-authz/node/
 
 Interface: `NodeAuthorizer.follow(cache)`; `why_not(node, asked)` is None for a yes.
@@ -30,6 +31,7 @@ from apiserver.storage.cache import Entry, Follower
 
 LEASE_NAMESPACE = "kube-node-lease"
 MIRROR = "kubernetes.io/config.mirror"
+EVERY_NODE = ""
 
 Reference = tuple[str, str]
 """(resource, name) in the pod's own namespace."""
@@ -50,7 +52,7 @@ class Graph:
         self._uses: Counter[tuple[str, str, str, str]] = Counter()  # (node, resource, namespace, name) -> pods
 
     def uses(self, node: str, resource: str, namespace: str, name: str) -> bool:
-        return (node, resource, namespace, name) in self._uses
+        return any((each, resource, namespace, name) in self._uses for each in (node, EVERY_NODE))
 
     def node_of(self, pod: str) -> str | None:
         """The node of a pod, given by its storage key; None for one that is not there or not bound."""
@@ -72,6 +74,14 @@ class Graph:
         if new is not None and node:
             pod = self._pods[entry.key] = (node, frozenset(references(msgspec.json.decode(new.value))))
             self._count(pod, entry.namespace, 1)
+
+    def ingress_changed(self, old: Entry | None, new: Entry | None) -> None:
+        """A follower of Ingresses."""
+        for entry, by in ((old, -1), (new, 1)):
+            if entry is not None:
+                tls = (msgspec.json.decode(entry.value).get("spec") or {}).get("tls") or ()
+                named = frozenset(("secrets", name) for name in _names(tls, "secretName"))
+                self._count((EVERY_NODE, named), entry.namespace, by)
 
     def _count(self, pod: tuple[str, frozenset[Reference]], namespace: str, by: int) -> None:
         node, names = pod
@@ -106,6 +116,7 @@ class NodeAuthorizer:
     def follow(self, cache: Cache) -> None:
         self._lookup = cache.get
         cache.follow("pods", self.graph.pod_changed)
+        cache.follow("ingresses.networking.k8s.io", self.graph.ingress_changed)
 
     def why_not(self, node: str, asked: Attributes) -> str | None:
         """Why a node may not do this, in Kubernetes' words; None: it may."""

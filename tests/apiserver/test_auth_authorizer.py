@@ -412,3 +412,19 @@ def test_references_of_a_pod() -> None:
     assert found["configmaps"] == {"cm-vol", "cm-proj", "cm-env", "cm-f"}
     assert found["persistentvolumeclaims"] == {"claim", "p-g"}
     assert found["serviceaccounts"] == {"default"}
+
+
+def served_with(secret: str) -> dict[str, Any]:
+    return {"metadata": {"name": "a"}, "spec": {"tls": [{"secretName": secret}]}}
+
+
+def test_every_node_reads_the_certificates_of_ingresses(cluster: Cluster) -> None:
+    get = ask("get", "secrets", "shop", "certificate")
+    watch = ask("watch", "secrets", "shop", "certificate")
+    assert not cluster.allows(NODE, get)
+    cluster.put("ingresses.networking.k8s.io", "shop", "a", served_with("certificate"))
+    assert cluster.allows(NODE, get) and cluster.allows(NODE, watch)
+    assert not cluster.allows(NODE, ask("get", "secrets", "other", "certificate"))
+    assert not cluster.allows(NODE, ask("list", "secrets", "shop"))
+    cluster.put("ingresses.networking.k8s.io", "shop", "a", served_with("other"))
+    assert not cluster.allows(NODE, get)
