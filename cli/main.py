@@ -36,6 +36,7 @@ COMMANDS: dict[str, str] = {
     "describe": "describe:describe",
     "logs": "logs:logs",
     "events": "events:events",
+    "why": "why:why",
     "wait": "wait:wait",
     # Changing
     "apply": "apply:apply",

@@ -113,7 +113,7 @@ ensure_venv() {
     .venv/bin/python -m pip install --quiet --quiet --no-input --disable-pip-version-check --no-deps -r "$lock"
     .venv/bin/python -m pip install --quiet --quiet --no-input --disable-pip-version-check --no-deps --no-build-isolation -e .
     # Compiled once here, so that the first cluster starts as quickly as the second.
-    .venv/bin/python -m compileall -q api apiserver bootstrap cli client controllers kubelet lab linux proxy scheduler
+    .venv/bin/python -m compileall -q api apiserver bootstrap cli client controllers kubelet lab linux proxy scheduler workshop
     say "$wanted" > "$stamp"
 }
 
