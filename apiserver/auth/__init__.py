@@ -11,7 +11,7 @@ How a user is found (https://kubernetes.io/docs/reference/access-authn-authz/aut
    A token that nobody knows is 401 Unauthorized; it never falls back to anonymous.
 3. Nothing at all: `system:anonymous`, who may ask for health and for what a joining node needs (or 401, if disabled).
 
-What a user may do, roles and bindings say (`rbac.py`, the first of them in `default_roles.py`); nodes additionally
+What a user may do, roles and bindings say (`rbac.py`, the first of them in `default_roles.yaml`); nodes additionally
 `node.py`, because what a node may do depends on which pods are bound to it. Everything not allowed is forbidden.
 Who may, acts as somebody else (`impersonation.py`); nobody hands out more than they have (`escalation.py`).
 

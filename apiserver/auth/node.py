@@ -23,7 +23,7 @@ import msgspec
 from lightkube.models.rbac_v1 import RoleRef
 
 from apiserver.auth.attributes import Attributes
-from apiserver.auth.default_roles import NODE_RULES
+from apiserver.auth.default_roles import rules_of
 from apiserver.auth.rbac import Binding, Grants, Matcher
 from apiserver.auth.users import NODES
 from apiserver.storage.base import resource_key
@@ -100,7 +100,7 @@ class NodeAuthorizer:
         self._lookup: Callable[[str], Entry | None] = lambda key: None
         self._rules = Grants()
         role = Binding("system:node", "", RoleRef("ClusterRole", "system:node"))
-        self._rules.add(role, f'Group "{NODES}"', [Matcher(rule) for rule in NODE_RULES])
+        self._rules.add(role, f'Group "{NODES}"', [Matcher(rule) for rule in rules_of("system:node")])
         self._special: dict[tuple[str, str], Callable[[str, Attributes], str | None]] = {
             ("", "secrets"): self._related,
             ("", "configmaps"): self._related,

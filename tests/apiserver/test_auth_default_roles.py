@@ -81,16 +81,19 @@ def test_who_says_so_is_left_alone(wanted: Any) -> None:
 def test_rules_come_back_and_those_that_were_added_stay() -> None:
     wanted = ALL[ROLES, "system:node-proxier"]
     present = copy.deepcopy(wanted)
-    present.rules = [*present.rules[1:], rule("get", "", "configmaps")]
+    present.rules = [*present.rules[1:], rule("get", "core", "configmaps")]
     changed = reconciled(wanted, present)
-    assert changed is not None and rule("get", "", "configmaps") in changed.rules
-    assert rule("list watch", "", "endpoints") in changed.rules and rule("list watch", "", "services") in changed.rules
+    assert changed is not None and rule("get", "core", "configmaps") in changed.rules
+    assert (
+        rule("list watch", "core", "endpoints") in changed.rules
+        and rule("list watch", "core", "services") in changed.rules
+    )
     assert reconciled(wanted, changed) is None
 
 
 def test_the_rules_of_an_aggregated_role_are_not_ours() -> None:
     present = copy.deepcopy(ALL[ROLES, "admin"])
-    present.rules = [rule("get", "", "pods")]
+    present.rules = [rule("get", "core", "pods")]
     assert reconciled(ALL[ROLES, "admin"], present) is None
 
 

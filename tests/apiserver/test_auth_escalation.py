@@ -16,27 +16,27 @@ from apiserver.auth.rbac import Matcher
 from apiserver.auth.users import authenticated
 
 CASES = [
-    ([rule("*", "*", "*")], [rule("get", "", "pods")], True),
+    ([rule("*", "*", "*")], [rule("get", "core", "pods")], True),
     ([rule("*", "*", "*")], [paths("get", "/metrics")], False),
     ([paths("*", "*")], [paths("get", "/metrics")], True),
     ([paths("get", "/logs/*")], [paths("get", "/logs/x")], True),
     ([paths("get", "/logs/*")], [paths("get", "/logs*")], False),
-    ([rule("get list", "", "pods"), rule("get", "apps", "deployments")], [rule("get", ",apps", "pods")], False),
-    ([rule("get list", "", "pods services")], [rule("list", "", "services")], True),
-    ([rule("get", "", "pods"), rule("list", "", "pods")], [rule("get list", "", "pods")], True),
-    ([rule("get", "", "pods")], [rule("*", "", "pods")], False),
-    ([rule("get", "", "pods")], [rule("get", "", "*")], False),
-    ([rule("get", "", "pods")], [rule("get", "*", "pods")], False),
-    ([rule("get", "", "pods")], [rule("get", "", "pods/log")], False),
-    ([rule("get", "", "*/scale")], [rule("get", "", "deployments/scale")], True),
-    ([rule("get", "", "*/scale")], [rule("get", "", "deployments")], False),
-    ([rule("get", "", "secrets", names="a")], [rule("get", "", "secrets", names="a")], True),
-    ([rule("get", "", "secrets", names="a")], [rule("get", "", "secrets", names="a b")], False),
-    ([rule("get", "", "secrets", names="a"), rule("get", "", "secrets", names="b")],
-     [rule("get", "", "secrets", names="a b")], True),
-    ([rule("get", "", "secrets", names="a")], [rule("get", "", "secrets")], False),
-    ([rule("get", "", "secrets")], [rule("get", "", "secrets", names="a")], True),
-    ([], [rule("get", "", "pods")], False),
+    ([rule("get list", "core", "pods"), rule("get", "apps", "deployments")], [rule("get", "core apps", "pods")], False),
+    ([rule("get list", "core", "pods services")], [rule("list", "core", "services")], True),
+    ([rule("get", "core", "pods"), rule("list", "core", "pods")], [rule("get list", "core", "pods")], True),
+    ([rule("get", "core", "pods")], [rule("*", "core", "pods")], False),
+    ([rule("get", "core", "pods")], [rule("get", "core", "*")], False),
+    ([rule("get", "core", "pods")], [rule("get", "*", "pods")], False),
+    ([rule("get", "core", "pods")], [rule("get", "core", "pods/log")], False),
+    ([rule("get", "core", "*/scale")], [rule("get", "core", "deployments/scale")], True),
+    ([rule("get", "core", "*/scale")], [rule("get", "core", "deployments")], False),
+    ([rule("get", "core", "secrets", names="a")], [rule("get", "core", "secrets", names="a")], True),
+    ([rule("get", "core", "secrets", names="a")], [rule("get", "core", "secrets", names="a b")], False),
+    ([rule("get", "core", "secrets", names="a"), rule("get", "core", "secrets", names="b")],
+     [rule("get", "core", "secrets", names="a b")], True),
+    ([rule("get", "core", "secrets", names="a")], [rule("get", "core", "secrets")], False),
+    ([rule("get", "core", "secrets")], [rule("get", "core", "secrets", names="a")], True),
+    ([], [rule("get", "core", "pods")], False),
     ([], [], True),
 ]  # fmt: skip
 
@@ -84,13 +84,13 @@ def test_what_is_covered_is_held_request_by_request(held: list[PolicyRule], want
 def test_a_rule_of_ten_billion_combinations_is_not_taken_apart() -> None:
     words = " ".join(f"w{number}" for number in range(2000))
     huge = rule(words, "", words, names=words)
-    assert escalation.missing([rule("get", "", "pods")] * 50, [huge] * 10) == [huge] * 10
+    assert escalation.missing([rule("get", "core", "pods")] * 50, [huge] * 10) == [huge] * 10
     assert escalation.missing([rule("*", "*", "*")], [huge] * 10) == []
 
 
 def test_the_complaint_is_kubernetes() -> None:
-    wanted = [rule("get list", "", "secrets pods"), paths("get", "/metrics")]
-    left = escalation.missing([rule("get list", "", "pods")], wanted)
+    wanted = [rule("get list", "core", "secrets pods"), paths("get", "/metrics")]
+    left = escalation.missing([rule("get list", "core", "pods")], wanted)
     assert escalation.complaint(authenticated("alice", ("devs",)), left) == (
         'user "alice" (groups=["devs" "system:authenticated"]) is attempting to grant RBAC permissions not currently '
         'held:\n{APIGroups:[""], Resources:["secrets"], Verbs:["get" "list"]}\n'
