@@ -20,6 +20,8 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from api.keepalive import keep_alive
+
 STATE_KEY = "client_certificate"
 SLASHED, DASHED = b"SPDY/3.1+portforward.k8s.io", b"SPDY-3.1+portforward.k8s.io"
 
@@ -33,9 +35,10 @@ class Subject:
 
 
 class TlsProtocol(HttpToolsProtocol):
-    """HTTP/1.1 whose requests know their connection's client certificate."""
+    """HTTP/1.1 whose requests know their connection's client certificate, and whose connections are kept alive."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        keep_alive(transport)
         subject = parse_subject(transport.get_extra_info("peercert"))
         if subject is not None:
             self.app_state = {**self.app_state, STATE_KEY: subject}

@@ -20,6 +20,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
 
+from api import keepalive
 from api.errors import ApiStatusError, BadRequest, Forbidden, InternalError, NotFound, Unauthorized
 from apiserver.config import Config
 
@@ -52,7 +53,10 @@ class KubeletClient:
         if self._client is None:
             timeout = httpx2.Timeout(30.0, connect=CONNECT_SECONDS, read=None)
             limits = httpx2.Limits(max_connections=None, max_keepalive_connections=20)
-            self._client = httpx2.AsyncClient(verify=self._context, timeout=timeout, limits=limits, trust_env=False)
+            transport = httpx2.AsyncHTTPTransport(
+                verify=self._context, limits=limits, trust_env=False, socket_options=keepalive.options()
+            )
+            self._client = httpx2.AsyncClient(transport=transport, timeout=timeout, trust_env=False)
         return self._client
 
     async def stream(self, node: Any, path: tuple[str, ...], query: Mapping[str, str]) -> AsyncIterator[bytes]:
@@ -97,6 +101,7 @@ class KubeletClient:
             raise InternalError.of(f"unable to upgrade connection: {text}") from None
         except (OSError, TimeoutError, WebSocketException) as error:
             raise InternalError.of(f'error dialing backend: Get "{url}": {error}') from None
+        keepalive.keep_alive(connection.transport)
         try:
             yield connection
         finally:

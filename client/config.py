@@ -18,6 +18,8 @@ from lightkube.config.client_adapter import ConnectionParams
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.core.exceptions import ConfigError
 
+from api import keepalive
+
 REQUEST_TIMEOUT_SECONDS = 10.0
 """For one request; watches have no read timeout of their own."""
 
@@ -32,7 +34,9 @@ class Client(lightkube.AsyncClient):
 
     def __init__(self, config: SingleConfig) -> None:
         params = _params(config)
-        transport = httpx2.AsyncHTTPTransport(verify=params["verify"], limits=LIMITS, trust_env=False)
+        transport = httpx2.AsyncHTTPTransport(
+            verify=params["verify"], limits=LIMITS, trust_env=False, socket_options=keepalive.options()
+        )
         super().__init__(config=config, timeout=params["timeout"], trust_env=False, transport=transport)
         self.http = httpx2.AsyncClient(**params | {"transport": transport})
 

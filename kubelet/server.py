@@ -15,9 +15,7 @@ Errors are plain text with a status code; the API server makes a Status of them.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -56,8 +54,6 @@ class Tls:
 APISERVER = "kube-apiserver-kubelet-client"
 ADMINISTRATORS = frozenset({"system:masters", "kubeadm:cluster-admins"})
 """The user and the groups whose certificates get in."""
-KEEPALIVE_SECONDS = 10
-"""How often a silent peer is asked whether it is there; it has three times as long to answer."""
 WEBSOCKET_MESSAGE_BYTES = 16 * 1024 * 1024
 
 
@@ -88,18 +84,6 @@ class _Server(uvicorn.Server):
         yield
 
 
-class Protocol(TlsProtocol):
-    """A peer that is gone without a word is found out by TCP; one that only does not read may take its time."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        connection = transport.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL):
-            connection.setsockopt(socket.IPPROTO_TCP, option, KEEPALIVE_SECONDS)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 3 * KEEPALIVE_SECONDS * 1000)
-        super().connection_made(transport)
-
-
 async def serve(app: Starlette, *, address: str, port: int, tls: Tls | None) -> None:
     """Until cancelled."""
     config = uvicorn.Config(
@@ -109,7 +93,7 @@ async def serve(app: Starlette, *, address: str, port: int, tls: Tls | None) -> 
         log_level="warning",
         access_log=False,
         lifespan="off",
-        http=Protocol,
+        http=TlsProtocol,
         ws=WebSocketProtocol,
         ws_max_size=WEBSOCKET_MESSAGE_BYTES,
         ws_per_message_deflate=False,

@@ -6,19 +6,11 @@ import time
 
 import pytest
 from lightkube.resources.core_v1 import Node, Pod
+from world import node_is
 
 from api import meta, pods
 
 READY_ELSEWHERE_WITHIN_SECONDS = 15
-
-
-def node_is(node: str, status: str):
-    def holds(nodes: list[Node]) -> bool:
-        found = next((each for each in nodes if meta.name(each) == node), None)
-        condition = meta.get_condition(found.status.conditions, "Ready") if found and found.status else None
-        return condition is not None and (condition.status == "True") == (status == "Ready")
-
-    return holds
 
 
 @pytest.mark.parametrize(("plug_out", "plug_in"), [("stop", "start"), ("cut", "heal"), ("pause", "resume")])

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from lightkube.models.core_v1 import Container, PodSpec
 from lightkube.models.meta_v1 import ObjectMeta
-from lightkube.resources.core_v1 import Namespace, Pod
-from world import BUSYBOX, ask
+from lightkube.resources.core_v1 import Namespace, Node, Pod
+from world import BUSYBOX, ask, node_is
 
 from api import meta, pods
 
@@ -152,14 +152,31 @@ def test_attach_is_the_containers_own_input_and_output(world, pod):
             assert process.poll() is None
 
 
-def test_a_client_that_is_killed_leaves_no_process_behind(world, pod, run):
-    def sleepers() -> bytes:
-        return run("exec", *IN, "web", "-c", "web", "--", "sh", "-c", "ps | grep '[s]leep 4711'").stdout
+def sleepers(run, seconds: int) -> bool:
+    """Whether the command `sleep SECONDS` runs in the container."""
+    return bool(run("exec", *IN, "web", "-c", "web", "--", "sh", "-c", f"ps | grep '[s]leep {seconds}'").stdout)
 
+
+def test_a_client_that_is_killed_leaves_no_process_behind(world, pod, run):
     with started(world, "kubectl", "exec", *IN, "web", "-c", "web", "--", "sleep", "4711") as process:
-        until(lambda: bool(sleepers()), what="the command runs")
+        until(lambda: sleepers(run, 4711), what="the command runs")
         process.send_signal(signal.SIGKILL)
-        until(lambda: not sleepers(), what="the command is gone")
+        until(lambda: not sleepers(run, 4711), what="the command is gone")
+
+
+def test_a_client_that_vanishes_without_a_word_leaves_no_process_behind(world, pod, run):
+    node = next(name for name in world.node_addresses if name != pods.node_name(pod))
+    command = ["kubectl", "exec", *IN, "web", "-c", "web", "--", "sleep", "4712"]
+    process = world.lab.host(node).call(lambda: subprocess.Popen(command, env=environment(world)))
+    try:
+        until(lambda: sleepers(run, 4712), what="the command runs")
+        world.minikctl("node", "cut", node)
+        until(lambda: not sleepers(run, 4712), what="the command is gone", deadline=120)
+    finally:
+        process.kill()
+        process.wait()
+        world.minikctl("node", "heal", node)
+        world.wait(Node, node_is(node, "Ready"), what=f"{node} Ready again", deadline=30)
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,17 @@ def ready_pods(objects: list[Pod]) -> list[Pod]:
     return [pod for pod in objects if pods.is_ready(pod) and pods.is_active(pod)]
 
 
+def node_is(node: str, status: str) -> Callable[[list[Node]], bool]:
+    """For `wait`: the node is Ready, or is not."""
+
+    def holds(nodes: list[Node]) -> bool:
+        found = next((each for each in nodes if meta.name(each) == node), None)
+        condition = meta.get_condition(found.status.conditions, "Ready") if found and found.status else None
+        return condition is not None and (condition.status == "True") == (status == "Ready")
+
+    return holds
+
+
 class World:
     """One lab and how to look at it."""
 
