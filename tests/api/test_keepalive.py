@@ -19,9 +19,7 @@ def test_a_reader_that_takes_a_break_keeps_its_connection() -> None:
                     sent += writer.send(bytes(65536))
             except BlockingIOError:
                 pass  # both buffers are full
-            time.sleep(
-                1 + 1 * keepalive.UNANSWERED_QUESTIONS + 2
-            )  # the break itself: longer than what ends a silent peer
+            time.sleep(1 + 1 * keepalive.UNANSWERED_QUESTIONS + 2)
             assert not keepalive.is_unheard(writer)
             received = 0
             while received < sent:
