@@ -42,14 +42,18 @@ def tls(plane: ControlPlane, user: str = "") -> ssl.SSLContext:
     return context
 
 
+FLOOD_MEGABYTES = 1000
+"""Far more than what two connections and two queues on the way can hold, which is a hundred or so."""
+
+
 async def flood(connection: ServerConnection) -> int:
-    """How many megabytes of two hundred were taken before there was no progress for a while."""
-    for sent in range(200):
+    """How many megabytes were taken before there was no progress for a while."""
+    for sent in range(FLOOD_MEGABYTES):
         try:
             await asyncio.wait_for(connection.send(bytes(1024 * 1024)), 2)
         except TimeoutError:
             return sent
-    return 200
+    return FLOOD_MEGABYTES
 
 
 @asynccontextmanager
@@ -117,7 +121,7 @@ async def test_a_client_that_does_not_read_holds_the_kubelet_back(plane, seen):
         await client.send("flood")
         while len(seen) < 2:  # noqa: ASYNC110  (the kubelet says so when there is no more room)
             await asyncio.sleep(0.05)
-        assert 0 < int(seen[1]) < 100
+        assert 0 < int(seen[1]) < FLOOD_MEGABYTES / 2
         assert int(seen[1]) <= len([each async for each in client])
 
 
