@@ -14,7 +14,6 @@ import ipaddress
 import itertools
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import time
@@ -31,19 +30,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Namespace
+from ports import free_port
 
 from client.config import Client, connect
 
 START_SECONDS = 20.0
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, all different."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 class EtcdProcess:
@@ -53,7 +44,7 @@ class EtcdProcess:
     """
 
     def __init__(self, directory: Path, *, tls: tuple[str, str, str] | None = None) -> None:
-        client, peer = free_ports(2)
+        client, peer = free_port(), free_port()
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{client}"
         self.directory = directory
         self._options: list[str] = []

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from lightkube.models.core_v1 import NodeAddress, NodeCondition, NodeStatus, Pod
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.coordination_v1 import Lease
 from lightkube.resources.core_v1 import Node, Pod
+from ports import free_port
 
 from api import meta, pods
 from api.resource import resource_info
@@ -40,11 +40,6 @@ USERS = {
     "controllers": pki.Request(common_name="system:kube-controller-manager"),
 }
 FAST = ["--leader-elect-lease-duration=5", "--leader-elect-renew-deadline=4.5", "--leader-elect-retry-period=0.2"]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 class ControlPlane:

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 
 import httpx2
 import pytest
-from control_plane import ControlPlane, free_port
+from control_plane import ControlPlane
+from ports import free_port
 
 PODS = "/api/v1/namespaces/default/pods"
 

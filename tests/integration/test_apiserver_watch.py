@@ -225,7 +225,7 @@ class ControlPlaneTwin:
     """Another API server on the same etcd."""
 
     def __init__(self, plane: ControlPlane, *options: str) -> None:
-        from control_plane import free_port
+        from ports import free_port
 
         self._plane, self.port = plane, free_port()
         self._name = f"apiserver-{self.port}"

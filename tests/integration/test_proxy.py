@@ -33,6 +33,7 @@ from lightkube.models.discovery_v1 import Endpoint, EndpointConditions, Endpoint
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
+from ports import free_port
 
 from linux import conntrack, namespaces, sysctl
 from linux.nft import Table
@@ -519,11 +520,6 @@ users: [{name: test, user: {}}]
 contexts: [{name: test, context: {cluster: test, user: test}}]
 current-context: test
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 @pytest.fixture

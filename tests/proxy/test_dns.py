@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-import socket
+import itertools
+import os
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import SimpleNamespace
@@ -48,27 +49,31 @@ class Cluster:
         return Zone(self.view(), domain="cluster.local", networks=["10.96.0.0/16"], dns_ip="10.96.0.10")
 
 
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+PORT = 5300
+_numbers = itertools.count(1)
+
+
+def own_address() -> str:
+    """An address of the loopback that nobody else uses; a free port of a shared one may be taken the next moment."""
+    high, low = divmod(next(_numbers), 250)
+    return f"127.{2 + os.getpid() % 250}.{high}.{low + 1}"
 
 
 @contextlib.asynccontextmanager
-async def served(server: DnsServer) -> AsyncIterator[int]:
-    port = free_port()
-    task = asyncio.ensure_future(server.serve("127.0.0.1", port))
+async def served(server: DnsServer) -> AsyncIterator[str]:
+    address = own_address()
+    task = asyncio.ensure_future(server.serve(address, PORT))
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                    _, writer = await asyncio.open_connection(address, PORT)
                 except OSError:
                     await asyncio.sleep(0.005)
                     continue
                 writer.close()
                 break
-        yield port
+        yield address
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -77,11 +82,11 @@ async def served(server: DnsServer) -> AsyncIterator[int]:
 Ask = Callable[..., Awaitable[dns.message.Message]]
 
 
-def asking(port: int) -> Ask:
+def asking(address: str) -> Ask:
     async def ask(name: str, type_: str = "A", *, tcp: bool = False, **options: object) -> dns.message.Message:
         query = dns.message.make_query(name, type_, **options)
         over = dns.asyncquery.tcp if tcp else dns.asyncquery.udp
-        return await over(query, "127.0.0.1", port=port, timeout=5)
+        return await over(query, address, port=PORT, timeout=30)
 
     return ask
 
@@ -102,8 +107,8 @@ async def server(cluster: Cluster) -> DnsServer:
 
 @pytest.fixture
 async def ask(server: DnsServer) -> AsyncIterator[Ask]:
-    async with served(server) as port:
-        yield asking(port)
+    async with served(server) as address:
+        yield asking(address)
 
 
 def data(reply: dns.message.Message) -> set[str]:
@@ -245,8 +250,8 @@ def test_no_name_makes_it_fail(labels: list[bytes]) -> None:
 
 
 async def test_two_questions_on_one_tcp_connection(server: DnsServer) -> None:
-    async with served(server) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with served(server) as address:
+        reader, writer = await asyncio.open_connection(address, PORT)
         for name in (WEB, "x.default.svc.cluster.local"):
             wire = dns.message.make_query(name, "A").to_wire()
             writer.write(struct.pack("!H", len(wire)) + wire)
@@ -261,9 +266,9 @@ async def test_other_names_go_to_the_nodes_name_servers(cluster: Cluster, make: 
     abroad.services = {"default/web": make.service(clusterIP="203.0.113.5")}
     zone = Zone(abroad.view(), domain="example.org", networks=[], dns_ip="")
     async with served(DnsServer(zone, Upstream([]), is_ready=lambda: True)) as far:
-        server = DnsServer(cluster.zone(), Upstream(["127.0.0.1"], port=far), is_ready=lambda: True)
-        async with served(server) as port:
-            ask = asking(port)
+        server = DnsServer(cluster.zone(), Upstream([far], port=PORT), is_ready=lambda: True)
+        async with served(server) as address:
+            ask = asking(address)
             for tcp in (False, True):
                 assert data(await ask("web.default.svc.example.org", tcp=tcp)) == {"203.0.113.5"}
             assert (await ask("nothing.example.org")).rcode() == dns.rcode.NXDOMAIN
@@ -274,7 +279,7 @@ async def test_other_names_go_to_the_nodes_name_servers(cluster: Cluster, make: 
 
 
 async def test_a_dead_name_server_is_passed_over(cluster: Cluster) -> None:
-    upstream = Upstream(["127.0.0.1"], port=free_port())
+    upstream = Upstream([own_address()], port=PORT)
     assert await upstream.ask(dns.message.make_query("example.com", "A").to_wire(), tcp=False) is None
     assert upstream._resting
 
