@@ -51,9 +51,15 @@ class SyncClient(lightkube.Client):
         self.http = httpx2.Client(**params | {"transport": transport})
 
 
-def connect(kubeconfig: str | os.PathLike[str]) -> Client:
-    """A client for the current context of the kubeconfig file. Raises lightkube.ConfigError for an unusable one."""
-    return Client(_current(KubeConfig.from_file(kubeconfig)))
+def connect(kubeconfig: str | os.PathLike[str], *, agent: str = "minik") -> Client:
+    """A client for the current context of the kubeconfig file. Raises lightkube.ConfigError for an unusable one.
+
+    agent: what it calls itself; the server names the writer of a field after it.
+    """
+    client = Client(_current(KubeConfig.from_file(kubeconfig)))
+    for http in (client.http, client._client._client):
+        http.headers["User-Agent"] = agent
+    return client
 
 
 def connect_sync(kubeconfig: str | os.PathLike[str] | Mapping[str, Any], *, origin: Path | None = None) -> SyncClient:

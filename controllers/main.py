@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
 
 async def run(options: argparse.Namespace) -> None:
     """Connect, become leader, run every loop."""
-    client = connect(options.kubeconfig)
+    client = connect(options.kubeconfig, agent="kube-controller-manager")
     manager = build(client, options)
     if not options.leader_elect:
         await manager.run()

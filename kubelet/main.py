@@ -99,7 +99,7 @@ def main() -> None:
 async def run(args: argparse.Namespace) -> None:
     args.data_dir.mkdir(parents=True, exist_ok=True)
     negative_oom = machine.negative_oom_scores_allowed()
-    client = connect(args.kubeconfig)
+    client = connect(args.kubeconfig, agent="kubelet")
     runtime = DockerRuntime(
         args.docker_host,
         sandbox_image=args.sandbox_image,

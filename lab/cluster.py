@@ -27,7 +27,7 @@ from bootstrap.commands import ControlPlane
 from bootstrap.init import init
 from bootstrap.join import join, wait_node_ready
 from bootstrap.options import InitOptions, InitResult, JoinOptions, Timing
-from lab import cgroups, faults, images, limits, netns, network, processes, state
+from lab import cgroups, faults, images, limits, netns, network, processes, recorder, state
 from lab.errors import LabError
 from lab.host import Host, HostStatus
 from lab.progress import Listener, Steps, silent
@@ -84,6 +84,8 @@ class Lab:
             if kubeconfig:
                 self._write_kubeconfigs(lab)
         seconds = time.monotonic() - steps.started
+        # Only now: while everything boots at once, nobody's time is to spare.
+        recorder.start(self.name, self.admin_conf)
         return UpResult(seconds, self.admin_conf, [host for host in self.status() if host.role == "node"])
 
     def down(self, progress: Listener = silent) -> None:
@@ -93,6 +95,7 @@ class Lab:
         with state.lock(self.name):
             hosts = self._all_hosts()
             with steps.step("lab", "stop hosts"):
+                recorder.stop(self.name)
                 processes.kill([host.owner for host in hosts])
             with steps.step("lab", "remove hosts"):
                 finish([spawn(host.clear_volatile) for host in hosts])
@@ -161,12 +164,12 @@ class Lab:
             state.save(lab)
 
     def stop(self, name: str) -> None:
-        faults.stop(self._acting(name))
+        faults.stop(self._acting(name, "stop"))
 
     def start(self, name: str, progress: Listener = silent, *, wait: bool = True) -> None:
         """Plug in. wait: until the node is Ready again."""
         steps = Steps(progress)
-        host = self._acting(name)
+        host = self._acting(name, "start")
         if processes.is_paused(host.owner):
             faults.resume(host)
         with steps.step(name, "boot"):
@@ -176,19 +179,19 @@ class Lab:
                 wait_node_ready(self.admin_conf, name, timeout=limits.START_TIMEOUT)
 
     def cut(self, name: str) -> None:
-        faults.cut(self._acting(name))
+        faults.cut(self._acting(name, "cut"))
 
     def heal(self, name: str) -> None:
-        faults.heal(self._acting(name))
+        faults.heal(self._acting(name, "heal"))
 
     def pause(self, name: str) -> None:
-        faults.pause(self._acting(name))
+        faults.pause(self._acting(name, "pause"))
 
     def resume(self, name: str) -> None:
-        faults.resume(self._acting(name))
+        faults.resume(self._acting(name, "resume"))
 
     def kill(self, name: str, component: str) -> int:
-        return faults.kill(self._acting(name), component)
+        return faults.kill(self._acting(name, f"kill {component}"), component)
 
     def exec(self, name: str, argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
         """Run a program in the host's network namespace, output captured."""
@@ -266,7 +269,8 @@ class Lab:
         found |= {name.removeprefix(prefix) for name in netns.names(prefix)} - {"switch"}
         for directory in (state.lab_dir(self.name), state.run_dir(self.name)):
             if directory.exists():
-                found |= {entry.name for entry in directory.iterdir() if entry.is_dir()} - {"images"}
+                found |= {entry.name for entry in directory.iterdir() if entry.is_dir()}
+        found -= {"images", recorder.DIRECTORY}
         return [Host(self.name, name) for name in sorted(found)]
 
     def _other_labs(self) -> bool:
@@ -321,9 +325,13 @@ class Lab:
     def _host(self, lab: state.LabState, name: str) -> Host:
         return Host(self.name, name, lab.address(name), lab.network.prefixlen)
 
-    def _acting(self, name: str) -> Host:
+    def _acting(self, name: str, what: str = "") -> Host:
+        """The host, for something to be done to it; `what` is noted in the lab's history."""
         preflight.require_root("node")
-        return self.host(name)
+        host = self.host(name)
+        if what:
+            recorder.note(self.name, name, what)
+        return host
 
     def _node(self, name: str) -> Host:
         host = self._acting(name)

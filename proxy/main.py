@@ -88,7 +88,7 @@ async def run(options: argparse.Namespace) -> None:
     )
     if not facts.bridge_netfilter:
         log.warning("no bridge netfilter: services between pods of this node are masqueraded")
-    client = connect(options.kubeconfig)
+    client = connect(options.kubeconfig, agent="kube-proxy")
     proxier = Proxier(client, facts, min_sync_seconds=options.min_sync_period)
     async with asyncio.TaskGroup() as group:
         if options.cluster_dns:

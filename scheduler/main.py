@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
 
 async def run(options: argparse.Namespace) -> None:
     """Connect, become leader, schedule."""
-    client = connect(options.kubeconfig)
+    client = connect(options.kubeconfig, agent="kube-scheduler")
     scheduler = Scheduler(client, name=options.scheduler_name)
     if not options.leader_elect:
         await scheduler.run()
