@@ -153,6 +153,11 @@ def from_label_selector(selector: meta_v1.LabelSelector | None) -> LabelSelector
     return LabelSelector((*equalities, *expressions))
 
 
+def selects(selector: meta_v1.LabelSelector | None, labels: Mapping[str, str]) -> bool:
+    """What a selector in a spec means: an empty one selects everything, none selects nothing."""
+    return selector is not None and from_label_selector(selector).matches(labels)
+
+
 def _from_expression(expression: meta_v1.LabelSelectorRequirement) -> Requirement:
     values = tuple(expression.values or ())
     if expression.operator in ("In", "NotIn") and not values:

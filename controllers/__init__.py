@@ -10,6 +10,7 @@ endpoint.py           Service + Pods -> Endpoints
 endpointslicemirroring.py   Endpoints made by hand -> EndpointSlices
 node_lifecycle.py     a silent node -> Unknown, tainted  node_health.py, zones.py (pure)
 taint_eviction.py     NoExecute taint -> pods evicted
+disruption.py         PodDisruptionBudget -> how many pods may be evicted now
 pod_gc.py             pods that nobody will ever finish -> deleted
 node_ipam.py          Node -> podCIDR
 garbage_collector.py  owner gone -> dependents gone

@@ -26,6 +26,7 @@ from controllers.cronjob import CronJobController
 from controllers.csr import CsrController, Lifetimes
 from controllers.daemonset import DaemonSetController
 from controllers.deployment import DeploymentController
+from controllers.disruption import DisruptionController
 from controllers.endpoint import EndpointsController
 from controllers.endpointslice import EndpointSliceController
 from controllers.endpointslicemirroring import EndpointSliceMirroringController
@@ -81,6 +82,7 @@ def build(client: Client, options: argparse.Namespace) -> Manager:
     ReplicaSetController(manager, ReplicationController)
     StatefulSetController(manager)
     DaemonSetController(manager)
+    DisruptionController(manager)
     JobController(manager)
     CronJobController(manager)
     HorizontalPodAutoscalerController(manager, period=options.horizontal_pod_autoscaler_sync_period)

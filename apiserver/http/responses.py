@@ -73,7 +73,8 @@ def success(status: int = 200) -> Response:
 
 
 def error_response(error: ApiStatusError) -> Response:
-    headers = [(b"retry-after", b"1")] if error.code in (429, 503) else []
+    seconds = error.details.retryAfterSeconds if error.details else 1
+    headers = [(b"retry-after", b"%d" % seconds)] if seconds and error.code in (429, 503) else []
     return Response(codec.encode(error.to_status()), error.code, headers=headers)
 
 

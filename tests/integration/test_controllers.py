@@ -31,6 +31,7 @@ from lightkube.models.core_v1 import (
     ServiceSpec,
 )
 from lightkube.models.meta_v1 import LabelSelector, ObjectMeta
+from lightkube.models.policy_v1 import PodDisruptionBudgetSpec
 from lightkube.resources.apps_v1 import Deployment, ReplicaSet
 from lightkube.resources.certificates_v1 import CertificateSigningRequest
 from lightkube.resources.core_v1 import (
@@ -46,6 +47,7 @@ from lightkube.resources.core_v1 import (
     ServiceAccount,
 )
 from lightkube.resources.discovery_v1 import EndpointSlice
+from lightkube.resources.policy_v1 import PodDisruptionBudget
 
 from api import meta, pods
 from bootstrap import pki
@@ -756,3 +758,47 @@ async def test_expired_tokens_are_removed(client):
     assert "bootstrap-token-111111" in {meta.name(each) for each in found}
     with pytest.raises(ApiError):
         await client.get(Secret, "bootstrap-token-000000", namespace="kube-system")
+
+
+# Disruption budgets
+
+
+async def evict(client: Client, pod: Pod) -> None:
+    body = {"metadata": {"name": meta.name(pod)}}
+    path = f"/api/v1/namespaces/{meta.namespace(pod)}/pods/{meta.name(pod)}/eviction"
+    await rest.request(client, "POST", path, body=body)
+
+
+async def test_a_budget_lets_pods_go_one_by_one_as_others_take_their_place(client, namespace, nodes):
+    await client.create(deployment(namespace, replicas=2))
+    budget = PodDisruptionBudget(
+        metadata=ObjectMeta(name="web", namespace=namespace),
+        spec=PodDisruptionBudgetSpec(maxUnavailable=1, selector=LabelSelector(matchLabels={"app": "web"})),
+    )
+    await client.create(budget)
+    first = await until(client, Pod, ready(2), namespace=namespace)
+
+    def counted(allowed: int):
+        def holds(found: list[PodDisruptionBudget]) -> bool:
+            status = found[0].status if found else None
+            return status is not None and (status.expectedPods, status.disruptionsAllowed) == (2, allowed)
+
+        return holds
+
+    await until(client, PodDisruptionBudget, counted(1), namespace=namespace)
+    names = {meta.name(pod) for pod in first}
+    nodes.hold = lambda pod: meta.name(pod) not in names  # what takes the evicted one's place is not ready yet
+    await evict(client, first[0])
+    await until(client, PodDisruptionBudget, counted(0), namespace=namespace)
+    with pytest.raises(ApiError, match="violate the pod's disruption budget"):
+        await evict(client, first[1])
+    nodes.hold = lambda pod: False
+    nodes.look_again()
+    await until(client, PodDisruptionBudget, counted(1), namespace=namespace)
+    await evict(client, first[1])
+    await until(
+        client,
+        Pod,
+        lambda found: ready(2)(found) and not names & {meta.name(pod) for pod in found},
+        namespace=namespace,
+    )
