@@ -60,11 +60,9 @@ def normalise(value: Any, schema: Schema, path: str, problems: Problems) -> Any:
                     value[index] = normalise(each, items, f"{path}[{index}]", problems)
         case "map" if isinstance(value, dict):
             items = schema.items or ANY
-            if items.type == "string":
-                _check_strings(value, path, problems)
-            else:
-                for key in value:
-                    value[key] = normalise(value[key], items, f"{path}.{key[:100]}", problems)
+            for key, each in value.items():
+                if each.__class__ is not str or items.type not in _TEXTS:
+                    value[key] = _entry(each, items, f"{path}.{key[:100]}", problems)
         case "quantity":
             return _quantity(value, path, problems)
         case "integer" | "int-or-string" if value.__class__ is int:
@@ -110,14 +108,21 @@ def _check_numbers(value: Any, path: str, problems: Problems) -> None:
             _out_of_range(each, "int64", path, problems)
 
 
-def _check_strings(value: dict[str, Any], path: str, problems: Problems) -> None:
-    for key, text in value.items():
-        if isinstance(text, str):
-            continue
-        if text is None:
-            value[key] = ""
-        else:
-            problems.wrong.append(f"{path}.{key}: expected str, got {_type_name(text)}")
+_TEXTS = frozenset({"string", "bytes"})
+_CLASSES: Mapping[str, type] = {"string": str, "bytes": str, "array": list, "object": dict, "boolean": bool}
+
+
+def _entry(value: Any, schema: Schema, path: str, problems: Problems) -> Any:
+    """A value in a map: its class is checked here, because to the classes of kinds a map holds anything."""
+    if value is None and schema.type in _TEXTS:
+        return ""
+    wanted = _CLASSES.get(schema.type)
+    if wanted is not None and not isinstance(value, wanted):
+        problems.wrong.append(f"{path}: expected {_type_name(wanted())}, got {_type_name(value)}")
+        return value
+    if schema.type == "array":
+        return [_entry(each, schema.items or ANY, f"{path}[{index}]", problems) for index, each in enumerate(value)]
+    return normalise(value, schema, path, problems)
 
 
 # Typed, because 1, 1.0 and True are the same key otherwise.

@@ -36,9 +36,10 @@ class Response:
     headers: list[Header] = field(default_factory=list)
 
     def warn(self, warnings: list[str]) -> Response:
-        """Add Warning headers (RFC 7234), which kubectl prints."""
+        """Add Warning headers (RFC 7234), which kubectl prints; without controls, for clients' words are in them."""
         for each in warnings:
-            quoted = each.replace("\\", "\\\\").replace('"', '\\"')
+            printable = "".join(sign if sign.isprintable() else " " for sign in each)
+            quoted = printable.replace("\\", "\\\\").replace('"', '\\"')
             self.headers.append((b"warning", f'299 - "{quoted}"'.encode("utf-8", "replace")))
         return self
 

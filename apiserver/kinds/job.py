@@ -68,7 +68,7 @@ def select_own_pods(obj: Any) -> None:
         return
     template: PodTemplateSpec = spec.template
     template.metadata = template.metadata or ObjectMeta()
-    uid, name = obj.metadata.uid, obj.metadata.name
+    uid, name = obj.metadata.uid, obj.metadata.name or ""
     own = dict(zip(OLD_LABELS, (uid, name), strict=True)) | {CONTROLLER_UID: uid, JOB_NAME: name}
     template.metadata.labels = {**(template.metadata.labels or {}), **own}
     spec.selector = spec.selector or LabelSelector(matchLabels={CONTROLLER_UID: uid})

@@ -184,8 +184,12 @@ def addresses(obj: Any) -> Iterator[FieldError]:
         return
     if spec.clusterIP == HEADLESS and spec.type in WITH_NODE_PORTS:
         yield invalid("spec.clusterIPs[0]", HEADLESS, f"may not be set to 'None' for {spec.type} services")
-    if spec.clusterIP and spec.clusterIP != HEADLESS and not rules.is_address(spec.clusterIP):
-        yield invalid("spec.clusterIPs[0]", spec.clusterIP, rules.NO_ADDRESS)
+    given = spec.clusterIPs or [spec.clusterIP]
+    for index, each in enumerate(given):
+        if each and each != HEADLESS and not rules.is_address(each):
+            yield invalid(f"spec.clusterIPs[{index}]", each, rules.NO_ADDRESS)
+    if len(given) > 1:
+        yield invalid("spec.clusterIPs", rules.shown(given), "may only hold one value on this cluster")
     if spec.clusterIP and spec.clusterIPs and spec.clusterIPs[0] != spec.clusterIP:
         yield invalid("spec.clusterIPs", spec.clusterIPs[0], "first value must match `clusterIP`")
 
@@ -244,6 +248,8 @@ SERVICE = Kind(
     rules=(
         rules.one_of("spec.type", *TYPES, needed=True),
         rules.one_of("spec.sessionAffinity", "None", "ClientIP", needed=True),
+        rules.check("spec.ipFamilies[*]", lambda each: [] if each == "IPv4" else ["not configured on this cluster"]),
+        rules.one_of("spec.ipFamilyPolicy", "SingleStack", "PreferDualStack", "RequireDualStack"),
         rules.labels("spec.selector"),
         ports,
         rules.named("spec.ports[*].name", names.dns_label),

@@ -44,7 +44,7 @@ async def handle(call: Call, part: Part = Part.OBJECT) -> Response:
         patcher = patcher_for(call.request.media_type, patch.value, _schema(call))
 
         def change(old: Any, current: Stored) -> Any:
-            document = _patched(patcher, call, current)
+            document = patcher(codec.to_document(call.kind.shown(current.value)))
             _check_identity(document, current, call)
             return _wanted(call, codec.Document(document, patch.duplicates), warnings)
 
@@ -137,7 +137,24 @@ def _applied(live: dict[str, Any], config: dict[str, Any], call: Call, part: Par
 
 
 def patcher_for(media_type: str, patch: Any, schema: Schema | None) -> Patcher:
-    """Raises BadRequest for a patch of the wrong form, UnsupportedMediaType for one of another kind."""
+    """Raises BadRequest for a patch of the wrong form, UnsupportedMediaType for one of another kind.
+
+    The patcher raises BadRequest for a patch that means nothing, Invalid for one that does not fit its document.
+    """
+    change = _change(media_type, patch, schema)
+
+    def patcher(document: dict[str, Any]) -> Any:
+        try:
+            return change(document)
+        except PatchError as error:
+            raise BadRequest(f"error decoding patch: {error}") from None
+        except PatchConflict as error:
+            raise Invalid(f"the server rejected our request due to an error in our request: {error}") from None
+
+    return patcher
+
+
+def _change(media_type: str, patch: Any, schema: Schema | None) -> Patcher:
     if media_type == JSON_PATCH:
         return lambda document: json_patch(document, patch)
     if media_type != MERGE_PATCH and (media_type != STRATEGIC_PATCH or schema is None):
@@ -154,16 +171,6 @@ def _unsupported(media_type: str) -> UnsupportedMediaType:
         "the body of the request was in an unknown format - accepted media types include: "
         f"{', '.join((JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH))}, got {media_type or 'none'}"
     )
-
-
-def _patched(patcher: Patcher, call: Call, current: Stored) -> Any:
-    try:
-        return patcher(codec.to_document(call.kind.shown(current.value)))
-    except PatchError as error:
-        raise BadRequest(f"error decoding patch: {error}") from None
-    except PatchConflict as error:
-        message = f"the server rejected our request due to an error in our request: {error}"
-        raise Invalid(message) from None
 
 
 def _check_identity(document: Any, current: Stored, call: Call) -> None:

@@ -15,10 +15,10 @@ def read_version(text: str | None) -> int | None:
     """A resourceVersion parameter; None when the client set none."""
     if not text:
         return None
-    if not text.isascii() or not text.isdigit() or len(text) > 20:
-        raise BadRequest(
-            f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
-        )
+    whole = text.isascii() and text.isdigit()
+    if not whole or len(text) > 20 or int(text) >= 1 << 64:
+        why = f'strconv.ParseUint: parsing "{text}": {"value out of range" if whole else "invalid syntax"}'
+        raise BadRequest(f'resourceVersion: Invalid value: "{text}": {why}')
     return int(text)
 
 
