@@ -45,22 +45,30 @@ def lab(given: str, **options: Any) -> Any:
 
 
 def _of_current_context() -> str:
-    """The lab whose API server commands talk to, judged by its address."""
-    from bootstrap.errors import BootstrapError
+    """The lab whose API server commands talk to."""
     from client import kubeconfig
     from client.errors import ConfigError
+
+    try:
+        return of_server(kubeconfig.load().server)
+    except ConfigError:
+        return ""  # No kubeconfig: nothing to go by.
+
+
+def of_server(server: str) -> str:
+    """The lab whose API server this is, judged by its address; "" for none."""
+    from bootstrap.errors import BootstrapError
     from lab import state
 
     try:
-        server = kubeconfig.load().server
         names = sorted(each.name for each in state.LABS.iterdir())
         # Addresses are unique: labs on one machine must have different subnets.
         for name in names:
             found = state.load(name)
             if found and f"//{found.address(state.CONTROL)}:" in server:
                 return name
-    except (ConfigError, BootstrapError, OSError):
-        pass  # No kubeconfig or no lab: nothing to go by.
+    except (BootstrapError, OSError):
+        pass  # No lab.
     return ""
 
 

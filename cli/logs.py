@@ -55,13 +55,13 @@ def logs(
     flags = (("follow", follow), ("previous", previous), ("timestamps", timestamps))
     params |= {name: "true" for name, on in flags if on}
     pods = _pods(session, replace(chosen, resources=named))
-    sources = [each for pod in pods for each in _sources(pod, container, every=all_containers)]
+    sources = [each for pod in pods for each in sources_of(pod, container, every=all_containers)]
     if follow and len(sources) > max_log_requests:
         raise CliError(
             f"you are attempting to follow {len(sources)} log streams, but maximum allowed concurrency is "
             f"{max_log_requests}, use --max-log-requests to increase the limit"
         )
-    _print(session, sources, params, prefix=prefix)
+    show(session, sources, params, prefix=prefix)
 
 
 def _pods(session: Session, chosen: Chosen) -> list[Ref]:
@@ -111,7 +111,7 @@ def _worth_reading(pod: Object) -> tuple[bool, bool, str]:
     return ready, status.get("phase") == "Running", pod["metadata"].get("creationTimestamp") or ""
 
 
-def _sources(pod: Ref, container: str, *, every: bool) -> list[Source]:
+def sources_of(pod: Ref, container: str, *, every: bool) -> list[Source]:
     obj = pod.obj or {}
     names = [each["name"] for each in obj["spec"].get("containers") or []]
     init = [each["name"] for each in obj["spec"].get("initContainers") or []]
@@ -130,7 +130,7 @@ def _sources(pod: Ref, container: str, *, every: bool) -> list[Source]:
     return [(pod, names[0])]
 
 
-def _print(session: Session, sources: Sequence[Source], params: dict[str, str], *, prefix: bool) -> None:
+def show(session: Session, sources: Sequence[Source], params: dict[str, str], *, prefix: bool) -> None:
     """One log after the other, or, when following, all at once, line by line."""
     lock = threading.Lock()
 

@@ -45,6 +45,8 @@ COMMANDS: dict[str, str] = {
     "rollout": "rollout:GROUP",
     "run": "create:run",
     "expose": "create:expose",
+    # From Docker Compose
+    "compose": "compose:GROUP",
     # Nodes
     "cordon": "drain:cordon",
     "uncordon": "drain:uncordon",

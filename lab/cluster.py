@@ -217,7 +217,7 @@ class Lab:
             for host in hosts:
                 host.plug()
                 faults.heal(host)  # whatever was done to it: after `up` all is well
-        packed = spawn(images.ensure, self._image_dir)
+        packed = spawn(images.ensure, self.image_dir)
         control_plane = spawn(self._init, hosts[0], steps)
 
         def cluster() -> InitResult:
@@ -247,7 +247,7 @@ class Lab:
             node_name=host.name,
             node_ip=host.address,
             docker_host=host.docker_host,
-            image_dir=self._image_dir,
+            image_dir=self.image_dir,
             cgroup_parent=host.cgroup,
             timing=self.timing,
             timeout=limits.START_TIMEOUT,
@@ -314,7 +314,8 @@ class Lab:
     # --- looking up -----------------------------------------------------------------------------------------------
 
     @property
-    def _image_dir(self) -> Path:
+    def image_dir(self) -> Path:
+        """The archives every kubelet loads when it starts."""
         return state.lab_dir(self.name) / "images"
 
     def _state(self) -> state.LabState:

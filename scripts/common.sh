@@ -65,6 +65,8 @@ missing_test_packages() {
     has docker || say docker-cli
     has etcdctl || say etcd-client
     has ps || say procps
+    has redis-server || say redis-server # the database and the cache of a Compose file
+    has memcached || say memcached
 }
 
 apt_python_ok() {
@@ -113,7 +115,7 @@ ensure_venv() {
     .venv/bin/python -m pip install --quiet --quiet --no-input --disable-pip-version-check --no-deps -r "$lock"
     .venv/bin/python -m pip install --quiet --quiet --no-input --disable-pip-version-check --no-deps --no-build-isolation -e .
     # Compiled once here, so that the first cluster starts as quickly as the second.
-    .venv/bin/python -m compileall -q api apiserver bootstrap cli client controllers kubelet lab linux proxy scheduler workshop
+    .venv/bin/python -m compileall -q api apiserver bootstrap cli client compose controllers kubelet lab linux proxy scheduler workshop
     say "$wanted" > "$stamp"
 }
 
