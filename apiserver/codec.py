@@ -86,7 +86,10 @@ def _normalise_object(value: dict[str, Any], schema: Schema, path: str, problems
         elif member.type not in _BY_CLASS:
             value[key] = normalise(inner, member, f"{path}.{key}" if path else key, problems)
     for key in nulls:
-        del value[key]
+        if key in schema.required and members[key].type == "array":
+            value[key] = []  # how Go writes a list that it has not made; whether it may be empty, rules say
+        else:
+            del value[key]
 
 
 _BY_CLASS = frozenset({"string", "bytes", "boolean", "number", "time"})

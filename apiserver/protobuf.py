@@ -4,8 +4,9 @@ Interface: `read(body)` returns the object as its JSON document. Answers are alw
 Kubernetes: https://kubernetes.io/docs/reference/using-api/api-concepts/#protobuf-encoding: four magic bytes, then an
 envelope (apiVersion, kind, the object's bytes). The wire format is https://protobuf.dev/programming-guides/encoding/.
 
-Go writes fields that are not pointers even when they are empty. As JSON leaves those out, so does this: empty texts
-always, zero and false unless the field is one where they mean something (`_MEANT`).
+Go writes fields that are not pointers even when they are empty. As JSON leaves those out, so does this, but for fields
+where being empty means something. Which those are, and the number of each, says schema/protobuf.json, made by
+scripts/protobuf-data; of what type a field is, says the schema.
 """
 
 from __future__ import annotations
@@ -13,66 +14,50 @@ from __future__ import annotations
 import base64
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import msgspec
 
-from apiserver.protobuf_fields import MESSAGES
+from apiserver.schema.node import ANY, FOLDER, INT_OR_STRING, Schema, of
 
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 MAGIC = b"k8s\x00"
 MAX_DEPTH = 64
-
-_MEANT_FIELDS = """
-replicas gracePeriodSeconds terminationGracePeriodSeconds deletionGracePeriodSeconds tolerationSeconds
-revisionHistoryLimit progressDeadlineSeconds activeDeadlineSeconds expirationSeconds defaultMode mode runAsUser
-runAsGroup fsGroup priority leaseDurationSeconds leaseTransitions exitCode port enableServiceLinks
-automountServiceAccountToken allowPrivilegeEscalation privileged readOnlyRootFilesystem runAsNonRoot
-shareProcessNamespace hostUsers optional controller blockOwnerDeletion immutable orphanDependents
-allocateLoadBalancerNodePorts setHostnameAsFQDN ready serving terminating started restartCount maxSkew weight
-parallelism completions backoffLimit ttlSecondsAfterFinished suspend backoffLimitPerIndex maxFailedIndexes
-manualSelector startingDeadlineSeconds successfulJobsHistoryLimit failedJobsHistoryLimit partition minReplicas
-averageUtilization succeededCount currentReplicas desiredReplicas currentNumberScheduled numberMisscheduled
-desiredNumberScheduled numberReady
-"""
-_MEANT = frozenset(_MEANT_FIELDS.split())
 
 
 class ProtobufError(ValueError):
     """The bytes are no such message."""
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One field of a message."""
+class Field(NamedTuple):
+    """One field of a message. Without a name it is an embedded message, whose fields stand in the outer object."""
 
     name: str
-    type: str
-    repeated: bool = False
-    map: bool = False
+    schema: Schema
+    numbers: str
+    """The message whose numbers its fields have."""
+    keeps_empty: bool
 
 
-@lru_cache(maxsize=1)
-def _messages() -> dict[str, dict[int, Field]]:
-    messages: dict[str, dict[int, Field]] = {}
-    current: dict[int, Field] = {}
-    for line in MESSAGES.strip().splitlines():
-        words = line.split()
-        if not line.startswith(" "):
-            current = messages[words.pop(0)] = {}
-        for word in words:
-            number, name, type_ = word.split(":")
-            current[int(number)] = _field(name, type_)
-    return messages
+@cache
+def _messages() -> dict[str, dict[str, str]]:
+    content: dict[str, dict[str, str]] = msgspec.json.decode((FOLDER / "protobuf.json").read_bytes())
+    return content
 
 
-def _field(name: str, type_: str) -> Field:
-    if type_.startswith("map<"):
-        return Field(name, type_[4:-1], map=True)
-    return Field(name, type_.removesuffix("[]"), repeated=type_.endswith("[]"))
+@cache
+def _fields(message: str, schema: Schema) -> dict[int, Field]:
+    return {int(number): _field(text, schema) for number, text in _messages().get(message, {}).items()}
+
+
+def _field(text: str, outer: Schema) -> Field:
+    if text.startswith("+"):
+        return Field("", outer, text[1:], True)
+    name = text.removesuffix("!")
+    schema = outer.properties[name]
+    return Field(name, schema, schema.name, name != text)
 
 
 def read(body: bytes) -> dict[str, Any]:
@@ -82,67 +67,86 @@ def read(body: bytes) -> dict[str, Any]:
     envelope = dict(_wire(body[len(MAGIC) :]))
     type_meta = {number: _text(value) for number, value in _wire(_bytes(envelope.get(1, b"")))}
     api_version, kind = type_meta.get(1, ""), type_meta.get(2, "")
-    message = next((name for name in (f"{kind}@{api_version}", kind) if name in _messages()), None)
-    if message is None:
-        raise ProtobufError(f'no kind "{kind}" is registered for version "{api_version}"')
-    return {"apiVersion": api_version, "kind": kind} | _message(_bytes(envelope.get(2, b"")), message, 0)
+    try:
+        schema = of(api_version, kind)
+    except KeyError:
+        raise ProtobufError(f'no kind "{kind}" is registered for version "{api_version}"') from None
+    return {"apiVersion": api_version, "kind": kind} | _message(_bytes(envelope.get(2, b"")), schema.name, schema, 0)
 
 
 # --- messages ---------------------------------------------------------------------------------------------------
 
 
-def _message(data: bytes, name: str, depth: int) -> dict[str, Any]:
+def _message(data: bytes, numbers: str, schema: Schema, depth: int) -> dict[str, Any]:
     if depth > MAX_DEPTH:
         raise ProtobufError("the message is nested too deeply")
-    fields = _messages()[name]
+    fields = _fields(numbers, schema)
     result: dict[str, Any] = {}
     for number, raw in _wire(data):
         field = fields.get(number)
         if field is None:
             continue
-        if field.map:
-            key, value = _entry(raw, field, depth)
+        items = field.schema.items or ANY
+        if not field.name:
+            result |= _message(_bytes(raw), field.numbers, schema, depth)
+        elif field.schema.type == "map":
+            key, value = _entry(raw, items, depth)
             result.setdefault(field.name, {})[key] = value
-        elif field.repeated:
-            result.setdefault(field.name, []).append(_value(raw, field.type, depth))
+        elif field.schema.type == "array":
+            result.setdefault(field.name, []).append(_value(raw, items, depth))
         else:
-            value = _value(raw, field.type, depth)
-            if not field.name:
-                result |= value
-            elif value is not None and (value not in ("", 0, False) or field.name in _MEANT or field.type == "intstr"):
+            value = _value(raw, field.schema, depth)
+            if value is not None and (field.keeps_empty or value not in ("", 0) or field.schema is INT_OR_STRING):
                 result[field.name] = value
-    return {key: value for key, value in result.items() if value != "" or key in _MEANT}
+    for name in schema.required:
+        if name not in result and schema.properties[name].type == "array":
+            result[name] = []
+    return result
 
 
-def _entry(raw: Any, field: Field, depth: int) -> tuple[str, Any]:
+def _entry(raw: Any, schema: Schema, depth: int) -> tuple[str, Any]:
     parts = dict(_wire(_bytes(raw)))
-    value = _value(parts.get(2, b""), field.type, depth)
+    value = _value(parts.get(2, b""), schema, depth)
     return _text(parts.get(1, b"")), "" if value is None else value
 
 
-def _value(raw: Any, type_: str, depth: int) -> Any:
-    match type_:
-        case "str":
+def _value(raw: Any, schema: Schema, depth: int) -> Any:
+    match schema.type:
+        case "string":
             return _text(raw)
         case "bytes":
             return base64.b64encode(_bytes(raw)).decode()
-        case "int":
+        case "integer":
             return _signed(_integer(raw))
-        case "bool":
+        case "boolean":
             return _integer(raw) != 0
-        case "double":
-            return struct.unpack("<d", _bytes(raw))[0]
+        case "number":
+            return _double(_bytes(raw))
         case "quantity":
             return _text(dict(_wire(_bytes(raw))).get(1, b"0"))
         case "time":
             return _time(dict(_wire(_bytes(raw))))
-        case "intstr":
+        case "int-or-string":
             return _int_or_string(dict(_wire(_bytes(raw))))
-        case "json":
-            return msgspec.json.decode(_bytes(dict(_wire(_bytes(raw))).get(1, b"{}")) or b"{}")
-        case "strings":
-            return [_text(value) for _, value in _wire(_bytes(raw))]
-    return _message(_bytes(raw), type_, depth + 1)
+        case "any":
+            return _json(_bytes(dict(_wire(_bytes(raw))).get(1, b"")))
+        case "array":  # a list that is a map's value is a message of its own
+            return [_value(each, schema.items or ANY, depth) for _, each in _wire(_bytes(raw))]
+    return _message(_bytes(raw), schema.name, schema, depth + 1)
+
+
+def _double(raw: bytes) -> float:
+    if len(raw) != 8:
+        raise ProtobufError("expected eight bytes")
+    return float(struct.unpack("<d", raw)[0])
+
+
+def _json(raw: bytes) -> Any:
+    """What has no schema is JSON inside."""
+    try:
+        return msgspec.json.decode(raw) if raw else {}
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ProtobufError(f"a free-form value is no JSON: {error}") from None
 
 
 def _time(parts: dict[int, Any]) -> str | None:

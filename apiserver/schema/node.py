@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-_FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent
 _NOTHING: Mapping[str, Schema] = MappingProxyType({})
 
 
@@ -49,14 +49,9 @@ class Schema:
 
 
 ANY = Schema("any", atomic=True)
-_SPECIAL = {
-    "io.k8s.apimachinery.pkg.api.resource.Quantity": Schema(
-        "quantity", "io.k8s.apimachinery.pkg.api.resource.Quantity"
-    ),
-    "io.k8s.apimachinery.pkg.util.intstr.IntOrString": Schema(
-        "int-or-string", "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
-    ),
-}
+QUANTITY = Schema("quantity", "io.k8s.apimachinery.pkg.api.resource.Quantity")
+INT_OR_STRING = Schema("int-or-string", "io.k8s.apimachinery.pkg.util.intstr.IntOrString")
+_SPECIAL = {each.name: each for each in (QUANTITY, INT_OR_STRING)}
 _SCALARS = {"string": "string", "integer": "integer", "number": "number", "boolean": "boolean"}
 _KEY_DEFAULTS = {"protocol": "TCP"}
 """A port's key has a member with a default, which the published definitions do not carry."""
@@ -65,12 +60,12 @@ _KEY_DEFAULTS = {"protocol": "TCP"}
 @cache
 def _definitions() -> dict[str, msgspec.Raw]:
     """Each definition as the bytes it is written in: most are never looked at."""
-    return msgspec.json.decode((_FOLDER / "definitions.json").read_bytes(), type=dict[str, msgspec.Raw])
+    return msgspec.json.decode((FOLDER / "definitions.json").read_bytes(), type=dict[str, msgspec.Raw])
 
 
 @cache
 def _descriptions() -> dict[str, msgspec.Raw]:
-    return msgspec.json.decode((_FOLDER / "descriptions.json").read_bytes(), type=dict[str, msgspec.Raw])
+    return msgspec.json.decode((FOLDER / "descriptions.json").read_bytes(), type=dict[str, msgspec.Raw])
 
 
 def descriptions(name: str) -> dict[str, str]:
@@ -111,7 +106,7 @@ def _node(document: Mapping[str, Any], name: str = "") -> Schema:
             return target
         return Schema("object", target.name, target.properties, required=target.required, retain_keys=True)
     if document.get("x-kubernetes-int-or-string") or document.get("format") == "int-or-string":
-        return _SPECIAL["io.k8s.apimachinery.pkg.util.intstr.IntOrString"]
+        return INT_OR_STRING
     kind = document.get("type")
     if kind == "array":
         return _array(document)
@@ -181,6 +176,8 @@ def _names() -> dict[tuple[str, str], str]:
 
 def of(api_version: str, kind: str) -> Schema:
     """The schema of a built-in kind. Raises KeyError for others."""
+    if kind.endswith("Options"):  # in every group
+        return definition(f"{_ROOTS['meta']}.v1.{kind}")
     return definition(_names()[api_version, kind])
 
 

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apiserver import protobuf
 from apiserver.protobuf import MAGIC, ProtobufError, read
+from apiserver.schema import node
 
 
 def varint(number: int) -> bytes:
@@ -74,6 +76,30 @@ def test_numbers_amounts_times_and_embedded_messages():
         ],
         "terminationGracePeriodSeconds": 0,
     }
+
+
+def test_what_is_empty_on_purpose_is_kept():
+    """Go writes numbers and texts of pointers only when they are set, and those without `omitempty` always."""
+    claim = message((1, message((1, "c"))), (2, message((5, ""), (3, ""))))
+    assert read(envelope("v1", "PersistentVolumeClaim", claim))["spec"] == {"storageClassName": ""}
+    window = message((5, message((2, message((3, 0))))))
+    autoscaler = read(envelope("autoscaling/v2", "HorizontalPodAutoscaler", message((2, window))))
+    assert autoscaler["spec"] == {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}
+    assert read(envelope("v1", "DeleteOptions", message((1, 0))))["gracePeriodSeconds"] == 0
+
+
+def test_lists_that_go_has_not_made():
+    """It writes null in JSON and nothing in protobuf, where a list is required."""
+    review = message((3, message((3, 0))))
+    status = read(envelope("authorization.k8s.io/v1", "SelfSubjectRulesReview", review))["status"]
+    assert status == {"resourceRules": [], "nonResourceRules": [], "incomplete": False}
+
+
+def test_every_field_of_a_message_is_one_of_its_definition():
+    for name, numbers in protobuf._messages().items():
+        if name in node._definitions():
+            protobuf._fields(name, node.definition(name))
+        assert all(number.isdigit() for number in numbers)
 
 
 def test_unknown_fields_are_skipped():

@@ -71,3 +71,12 @@ async def test_a_job_without_a_name(api: Any) -> None:
     template = {"spec": {"containers": [{"name": "web", "image": "web"}], "restartPolicy": "Never"}}
     answer = await api.post("/apis/batch/v1/namespaces/default/jobs", {"spec": {"template": template}})
     assert answer.status == 422 and "metadata.name" in answer.message
+
+
+async def test_lists_that_are_null_as_go_writes_them(api: Any) -> None:
+    status = {"resourceRules": None, "nonResourceRules": None, "incomplete": False}
+    body = {"spec": {"namespace": "default"}, "status": status}
+    assert (await api.post("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", body)).status == 201
+    pod = {"metadata": {"name": "a"}, "spec": {"containers": None}}
+    answer = await api.post("/api/v1/namespaces/default/pods", pod)
+    assert answer.status == 422 and "spec.containers: Required value" in answer.message
