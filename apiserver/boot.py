@@ -22,6 +22,7 @@ from apiserver.auth import default_roles
 from apiserver.auth.reconcile import OtherRole, reconciled
 from apiserver.backend import Backend
 from apiserver.config import Config
+from apiserver.kinds.priorityclass import system_classes
 from apiserver.registry.store import ObjectStore, Stored
 from apiserver.registry.write import Write
 from apiserver.storage.base import StorageError
@@ -48,6 +49,8 @@ async def create_boot_objects(backend: Backend) -> None:
     await backend.cache.ready()
     for name in NAMESPACES:
         await _ensure(backend, "", Namespace(metadata=ObjectMeta(name=name)))
+    for priority_class in system_classes():
+        await _ensure(backend, "", priority_class)
     await _ensure(backend, "default", kubernetes_service(backend.config))
     await _endpoints(backend)
     await _default_roles(backend)

@@ -14,7 +14,7 @@ import numpy as np
 
 from scheduler import filters, scores
 from scheduler.facts import PodFacts
-from scheduler.filters import Filter, Reasons
+from scheduler.filters import Filter, OfNode, Reasons
 from scheduler.scores import Score
 from scheduler.snapshot import Mask, NodeInfo, Numbers, Snapshot
 
@@ -70,6 +70,25 @@ class Profile:
         if pod.refused:
             return pod.refused
         return filters.explain((reasons for _, reasons in self.verdicts(pod, nodes)), nodes.known_nodes)
+
+    def fits(self, pod: PodFacts, nodes: Snapshot, info: NodeInfo) -> bool:
+        """Whether the pod could run on that node, in view of all others."""
+        if not self.may_fit(pod, nodes, info):
+            return False
+        answers = (each.admits(pod, nodes) for each in self.filters if not each.is_local)
+        return all(admitted is None or admitted[info.row] for admitted in answers)
+
+    def may_be_emptied(self, pod: PodFacts, nodes: Snapshot) -> Iterator[str]:
+        """Nodes on which nothing but other pods can be in the way."""
+        left = nodes.column("known") > 0
+        for each in self.filters:
+            admitted = each.admits(pod, nodes) if isinstance(each, OfNode) else None
+            if admitted is not None:
+                left &= admitted
+        for row in np.flatnonzero(left):
+            info = nodes.info(int(row))
+            if info is not None:
+                yield info.name
 
     def may_fit(self, pod: PodFacts, nodes: Snapshot, info: NodeInfo) -> bool:
         """Whether, as far as one node can tell, the pod could run there."""

@@ -89,9 +89,10 @@ class SchedulingQueue:
             self._wake_after(waiting, FLUSH_SECONDS)
 
     def back_off(self, key: str) -> None:
-        """An error: try again in a while, longer each time."""
+        """An error, also of what it waits for: try again in a while, longer each time."""
         waiting = self._pods.get(key)
         if waiting is not None:
+            self._take_out(waiting)
             waiting.attempts += 1
             self._wake_after(waiting, BACKOFF.delay(waiting.attempts))
 

@@ -12,12 +12,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 import httpx2
 from lightkube import ApiError
 from lightkube.models.core_v1 import PodCondition
 from lightkube.resources.core_v1 import Node, Pod
+from lightkube.resources.policy_v1 import PodDisruptionBudget
 from lightkube.types import PatchType
 
 from api import meta, pods
@@ -27,6 +29,7 @@ from client.config import Client
 from client.events import EventRecorder
 from client.informer import Informer
 from scheduler.facts import ClassBook, PodFacts
+from scheduler.preemption import Candidate, Residents, choose, may_preempt, priority
 from scheduler.profile import DEFAULT, Profile
 from scheduler.queue import SchedulingQueue
 from scheduler.snapshot import Snapshot
@@ -42,6 +45,14 @@ ERRORS = (ApiError, httpx2.HTTPError, OSError)
 log = logging.getLogger("scheduler")
 
 
+@dataclass(frozen=True)
+class Nomination:
+    """The node on which room is made for a pod; in the snapshot the pod is there already."""
+
+    node: str
+    priority: int
+
+
 class Scheduler:
     """Places the pods whose schedulerName is `name`."""
 
@@ -55,8 +66,11 @@ class Scheduler:
         self._profile = profile
         self._writes = asyncio.Semaphore(CONCURRENT_WRITES)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._residents = Residents()
+        self._nominated: dict[str, Nomination] = {}
         self._nodes = Informer(client, Node)
         self._pods = Informer(client, Pod)
+        self._budgets = Informer(client, PodDisruptionBudget)
         self._nodes.on_change(self._node_changed)
         self._pods.on_change(self._pod_changed)
 
@@ -65,7 +79,9 @@ class Scheduler:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._nodes.run())
             group.create_task(self._pods.run())
+            group.create_task(self._budgets.run())
             group.create_task(self._recorder.run())
+            await self._budgets.wait_synced()
             await self._nodes.wait_synced()
             await self._pods.wait_synced()
             log.info("scheduling onto %d nodes", self._snapshot.known_nodes)
@@ -81,6 +97,7 @@ class Scheduler:
             self._room_on(meta.name(new))
 
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
+        self._residents.changed(old, new)
         if old is not None and (new is None or meta.uid(new) != meta.uid(old)):
             self._pod_left(old)
         if new is None:
@@ -91,13 +108,16 @@ class Scheduler:
             self._queue.delete(meta.key(new))
             self._pod_runs(new)
         elif self._is_ours(new):
-            spec = new.spec
-            self._queue.add(meta.key(new), self._classes.facts_of(new), priority=(spec and spec.priority) or 0)
+            self._queue.add(meta.key(new), self._classes.facts_of(new), priority=priority(new))
+            nominated = new.status and new.status.nominatedNodeName
+            if nominated and self._snapshot.placement(meta.uid(new)) is None:
+                self._nominate(new, nominated)  # before this scheduler was there
         else:
             self._queue.delete(meta.key(new))
 
     def _pod_left(self, pod: Pod) -> None:
         self._queue.delete(meta.key(pod))
+        self._nominated.pop(meta.uid(pod), None)
         node = self._snapshot.remove_pod(meta.uid(pod))
         if node is not None:
             self._room_on(node)
@@ -106,6 +126,7 @@ class Scheduler:
         """Take in where the API says the pod is; its former place and smaller requests may leave room."""
         before = self._snapshot.placement(meta.uid(pod))
         facts = self._classes.facts_of(pod)
+        self._nominated.pop(meta.uid(pod), None)
         self._snapshot.put_pod(meta.uid(pod), pods.node_name(pod), facts)
         if before is None or before.assumed:
             self._queue.move(lambda facts: facts.looks_around)
@@ -114,7 +135,9 @@ class Scheduler:
 
     def _room_on(self, node: str) -> None:
         info = self._snapshot.nodes.get(node)
-        if info is not None and info.known:
+        if info is None or not info.known:
+            return
+        with self._snapshot.without(self._nominated):  # it may be for them that room was made
             self._queue.move(lambda facts: facts.looks_around or self._profile.may_fit(facts, self._snapshot, info))
 
     def _is_ours(self, pod: Pod) -> bool:
@@ -142,13 +165,71 @@ class Scheduler:
             self._queue.delete(key)
             return
         facts = self._classes.facts_of(pod)
-        node = self._profile.best(facts, self._snapshot)
-        if node is None:
-            self._queue.put_unschedulable(key)
-            self._report_unschedulable(pod, self._profile.explain(facts, self._snapshot))
+        with self._snapshot.without(self._outranked(pod)):
+            node = self._profile.best(facts, self._snapshot)
+            why = "" if node is not None else self._profile.explain(facts, self._snapshot)
+            room = self._make_room(pod, facts) if node is None else None
+        if node is not None:
+            self._nominated.pop(meta.uid(pod), None)
+            self._snapshot.put_pod(meta.uid(pod), node, facts, assumed=True)
+            self._start(self._bind(pod, node, facts))
             return
-        self._snapshot.put_pod(meta.uid(pod), node, facts, assumed=True)
-        self._start(self._bind(pod, node, facts))
+        self._queue.put_unschedulable(key)
+        self._report_unschedulable(pod, why)
+        if room is not None:
+            self._nominate(pod, room.node)
+            self._start(self._preempt(pod, room))
+
+    # Preempting
+
+    def _outranked(self, pod: Pod) -> list[str]:
+        """Pods that wait for the end of others, and must not keep this one out meanwhile."""
+        mine, number = meta.uid(pod), priority(pod)
+        return [uid for uid, each in self._nominated.items() if each.priority < number or uid == mine]
+
+    def _make_room(self, pod: Pod, facts: PodFacts) -> Candidate | None:
+        waiting = self._nominated.get(meta.uid(pod))
+        if not may_preempt(pod) or (waiting is not None and self._has_leaving(waiting)):
+            return None
+        budgets = self._budgets.list()
+        return choose(pod, facts, self._snapshot, self._residents, profile=self._profile, budgets=budgets)
+
+    def _has_leaving(self, nomination: Nomination) -> bool:
+        return any(map(meta.is_terminating, self._residents.below(nomination.node, nomination.priority)))
+
+    def _nominate(self, pod: Pod, node: str) -> None:
+        """Hold the room on the node for the pod, against all that do not matter more."""
+        self._nominated[meta.uid(pod)] = Nomination(node, priority(pod))
+        self._snapshot.put_pod(meta.uid(pod), node, self._classes.facts_of(pod), assumed=True)
+
+    async def _preempt(self, pod: Pod, room: Candidate) -> None:
+        """Say where the pod will be, and end the pods that are in its way."""
+        try:
+            await self._patch_status(pod, {"nominatedNodeName": room.node})
+            for victim in room.victims:
+                await self._end(victim, pod, room.node)
+        except ERRORS as error:
+            log.warning("%s: no room made on %s: %s", meta.key(pod), room.node, str(error) or type(error).__name__)
+            self._queue.back_off(meta.key(pod))
+
+    async def _end(self, victim: Pod, preemptor: Pod, node: str) -> None:
+        message = f"{self._name}: preempting to accommodate a higher priority pod"
+        target = PodCondition(
+            type="DisruptionTarget",
+            status="True",
+            reason="PreemptionByScheduler",
+            message=message,
+            lastTransitionTime=meta.now(),
+        )
+        try:
+            await self._patch_status(victim, {"conditions": [target.to_dict()]})
+            await rest.delete(self._client, victim)
+        except ApiError as error:
+            if error.status.code not in (404, 409):  # it has gone by itself
+                raise
+            return
+        log.info("%s ends on %s for %s", meta.key(victim), node, meta.key(preemptor))
+        self._recorder.event(victim, "Normal", "Preempted", f"Preempted by pod {meta.uid(preemptor)} on node {node}")
 
     # Carrying out
 
@@ -207,11 +288,14 @@ class Scheduler:
         self._start(self._write_condition(pod, condition))
 
     async def _write_condition(self, pod: Pod, condition: PodCondition) -> None:
-        # The uid keeps the condition off another pod that has taken the name meanwhile.
-        patch = {"metadata": {"uid": meta.uid(pod)}, "status": {"conditions": [condition.to_dict()]}}
         try:
-            await self._client.patch(
-                Pod.Status, meta.name(pod), patch, namespace=meta.namespace(pod), patch_type=PatchType.STRATEGIC
-            )
+            await self._patch_status(pod, {"conditions": [condition.to_dict()]})
         except ERRORS as error:
             log.info("%s: condition not written: %s", meta.key(pod), str(error) or type(error).__name__)
+
+    async def _patch_status(self, pod: Pod, status: dict[str, Any]) -> None:
+        # The uid keeps it off another pod that has taken the name meanwhile.
+        patch = {"metadata": {"uid": meta.uid(pod)}, "status": status}
+        await self._client.patch(
+            Pod.Status, meta.name(pod), patch, namespace=meta.namespace(pod), patch_type=PatchType.STRATEGIC
+        )

@@ -12,7 +12,8 @@ Invariants
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from zlib import crc32
@@ -240,6 +241,19 @@ class Snapshot:
         placement = self._placements.get(uid)
         if placement is not None and placement.assumed:
             self.remove_pod(uid)
+
+    @contextmanager
+    def without(self, uids: Iterable[str]) -> Iterator[None]:
+        """As if those pods were nowhere, for a question or two."""
+        away = {uid: found for uid in uids if (found := self._placements.pop(uid, None)) is not None}
+        for placement in away.values():
+            self._account(placement, -1)
+        try:
+            yield
+        finally:
+            for uid, placement in away.items():
+                self._placements[uid] = placement
+                self._account(placement, +1)
 
     def _account(self, placement: Placement, sign: int) -> None:
         info, facts = self._node(placement.node), placement.facts

@@ -9,6 +9,7 @@ from lightkube.resources.core_v1 import Pod
 
 from api.errors import FieldError, required
 from apiserver.admission.default_toleration_seconds import DefaultTolerationSeconds
+from apiserver.admission.priority import PodPriority
 from apiserver.admission.service_account import ServiceAccountName
 from apiserver.kinds import pod_spec
 from apiserver.kinds.pod_status import pod_ready, pod_restarts, pod_status, readiness_gates
@@ -92,7 +93,7 @@ POD = Kind(
     prepare_status=prepare_status,
     rules=(right_spec,),
     change_rules=(nearly_fixed,),
-    admission=(ServiceAccountName(), DefaultTolerationSeconds()),
+    admission=(ServiceAccountName(), PodPriority(), DefaultTolerationSeconds()),
     grace_seconds=grace_seconds,
     returns_deleted=True,
 )

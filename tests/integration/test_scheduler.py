@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from control_plane import ControlPlane, FakeKubelets, ignoring_gone, listed, until
+from control_plane import ControlPlane, FakeKubelets, ignoring_gone, listed, stays, until
 from lightkube.models.core_v1 import (
     Affinity,
     Container,
@@ -23,6 +23,7 @@ from lightkube.models.core_v1 import (
 )
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Event, Node, Pod
+from lightkube.resources.scheduling_v1 import PriorityClass
 
 from api import meta, pods
 from client.config import Client
@@ -217,3 +218,59 @@ async def test_two_schedulers_do_not_disturb_each_other(client, namespace, nodes
     finally:
         plane.stop("second")
         plane.start_scheduler()
+
+
+@pytest.fixture
+async def classes(client: Client) -> AsyncIterator[None]:
+    for name, value in (("high", 1000), ("higher", 2000)):
+        await client.create(PriorityClass(metadata=ObjectMeta(name=name), value=value))
+    yield
+    for name in ("high", "higher"):
+        await client.delete(PriorityClass, name)
+
+
+async def test_a_more_important_pod_takes_the_room_of_a_less_important_one(client, namespace, nodes, classes):
+    await nodes.add("only", cpu="1")
+    low = pod("low", namespace, cpu="800m")
+    low.spec.terminationGracePeriodSeconds = 30
+    await client.create(low)
+    await until(client, Pod, lambda found: pods.phase(found[0]) == "Running", namespace=namespace)
+    nodes.silent.add("only")  # the node takes its time to end it
+    await client.create(pod("high", namespace, cpu="500m", priorityClassName="high"))
+
+    def nominated(found: list[Pod]) -> bool:
+        by_name = {meta.name(each): each for each in found}
+        high = by_name["high"].status
+        return high is not None and high.nominatedNodeName == "only" and meta.is_terminating(by_name["low"])
+
+    found = await until(client, Pod, nominated, namespace=namespace)
+    (reason,) = [each.reason for each in found[1].status.conditions if each.type == "DisruptionTarget"]
+    assert (meta.name(found[1]), reason) == ("low", "PreemptionByScheduler")
+    # There is room for this one now, but not when the nominated one has come.
+    await client.create(pod("later", namespace, cpu="200m"))
+    await client.create(pod("latest", namespace, cpu="600m"))
+    await stays(client, Pod, lambda found: set(bound(found)) <= {"low", "later"}, namespace=namespace, seconds=1)
+    nodes.silent.clear()
+    nodes.look_again()
+    found = await until(client, Pod, lambda found: "high" in bound(found), namespace=namespace)
+    assert "latest" not in bound(found)
+    await until(client, Event, lambda objs: any(each.reason == "Preempted" for each in objs), namespace=namespace)
+
+
+async def test_who_never_preempts_waits(client, namespace, nodes, classes):
+    await nodes.add("only", cpu="1")
+    await client.create(pod("low", namespace, cpu="800m"))
+    await until(client, Pod, lambda found: bool(bound(found)), namespace=namespace)
+    polite = PriorityClass(metadata=ObjectMeta(name="polite"), value=1000, preemptionPolicy="Never")
+    await client.create(polite)
+    try:
+        await client.create(pod("polite", namespace, cpu="500m", priorityClassName="polite"))
+        await until(
+            client,
+            Pod,
+            lambda found: any(scheduled_condition(p) and not bound([p]) for p in found),
+            namespace=namespace,
+        )
+        await stays(client, Pod, lambda found: set(bound(found)) == {"low"}, namespace=namespace, seconds=1)
+    finally:
+        await client.delete(PriorityClass, "polite")
