@@ -19,7 +19,9 @@ async def system(api):
 
 
 async def make_class(api: Any, name: str, value: int, **more: Any) -> Any:
-    return await api.post(CLASSES, {"metadata": {"name": name}, "value": value, **more})
+    made = await api.post(CLASSES, {"metadata": {"name": name}, "value": value, **more})
+    await api.get(CLASSES)  # defaults are looked up in the cache, as Kubernetes does
+    return made
 
 
 async def make_pod(api: Any, name: str = "p", **spec: Any) -> Any:
