@@ -91,9 +91,13 @@ def control_plane(options: InitOptions, *, advertise_address: str) -> list[Child
 
 
 def node(options: JoinOptions, *, node_name: str, node_ip: str) -> list[Child]:
-    """Kubelet and proxy."""
+    """Kubelet, proxy and ingress."""
     place = Node(options.data_dir)
-    lines = {"kubelet": _kubelet(options, place, node_name, node_ip), "proxy": _proxy(options, place, node_name)}
+    lines = {
+        "kubelet": _kubelet(options, place, node_name, node_ip),
+        "proxy": _proxy(options, place, node_name),
+        "ingress": _ingress(place, node_name),
+    }
     return [_component(name, arguments, options.extra_args.get(name, ())) for name, arguments in lines.items()]
 
 
@@ -234,4 +238,12 @@ def _proxy(options: JoinOptions, place: Node, node_name: str) -> list[str]:
         f"--service-cluster-ip-range={options.service_cidr}",
         f"--cluster-dns={options.cluster_dns}",
         f"--cluster-domain={options.cluster_domain}",
+    ]
+
+
+def _ingress(place: Node, node_name: str) -> list[str]:
+    return [
+        f"--kubeconfig={place.kubelet_conf}",
+        f"--hostname-override={node_name}",
+        f"--data-dir={place.directory / 'ingress'}",
     ]

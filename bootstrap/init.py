@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from cryptography import x509
-from lightkube import ApiError, Client
+from lightkube import ApiError
 from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.models.networking_v1 import IngressClassSpec
 from lightkube.resources.core_v1 import ConfigMap
+from lightkube.resources.networking_v1 import IngressClass
 
+from api.ingress import CONTROLLER
 from bootstrap import apiclient, commands, credentials, kubeconfig, pki, preflight, supervisor, tokens
 from bootstrap.commands import ControlPlane
 from bootstrap.errors import BootstrapError, PreflightError
@@ -40,7 +43,8 @@ def init(options: InitOptions, report: Report) -> InitResult:
 
     ca = pki.load_certificate(place.pki / "ca.crt")
     token = options.token or tokens.generate()
-    _publish_cluster_info(place, server, ca)
+    _publish(place, _cluster_info(server, ca))
+    _publish(place, _ingress_class(), keep=True)
     tokens.create(place.admin_conf, token=token, ttl=options.token_ttl, description="made by init", replace=True)
     if options.kubeconfig:
         kubeconfig.merge(place.admin_conf, options.kubeconfig, context=options.context)
@@ -88,18 +92,25 @@ def _troubled(children: Iterable[supervisor.ChildStatus]) -> str | None:
     return next((child.name for child in children if child.restarts or child.state != "running"), None)
 
 
-def _publish_cluster_info(place: ControlPlane, server: str, ca: x509.Certificate) -> None:
-    """Write the ConfigMap kube-public/cluster-info that joining machines read before they trust anything."""
+def _cluster_info(server: str, ca: x509.Certificate) -> ConfigMap:
+    """What joining machines read before they trust anything."""
     content = kubeconfig.dump(kubeconfig.build(server=server, ca=pki.pem(ca), cluster=""))
-    wanted = ConfigMap(metadata=ObjectMeta(name="cluster-info", namespace="kube-public"), data={"kubeconfig": content})
+    return ConfigMap(metadata=ObjectMeta(name="cluster-info", namespace="kube-public"), data={"kubeconfig": content})
+
+
+def _ingress_class() -> IngressClass:
+    """The class of every node's ingress, and so of a manifest that names none; the administrator may change it."""
+    metadata = ObjectMeta(name="minik", annotations={"ingressclass.kubernetes.io/is-default-class": "true"})
+    return IngressClass(metadata=metadata, spec=IngressClassSpec(controller=CONTROLLER))
+
+
+def _publish(place: ControlPlane, wanted: ConfigMap | IngressClass, *, keep: bool = False) -> None:
+    """Create an object, or replace it; with `keep` one that is there stays as it is."""
     with apiclient.connect(place.admin_conf) as client, apiclient.one_line_errors():
-        _create_or_replace(client, wanted)
-
-
-def _create_or_replace(client: Client, wanted: ConfigMap) -> None:
-    try:
-        client.create(wanted)
-    except ApiError as error:
-        if error.status.code != 409:
-            raise
-        client.replace(wanted)
+        try:
+            client.create(wanted)
+        except ApiError as error:
+            if error.status.code != 409:
+                raise
+            if not keep:
+                client.replace(wanted)

@@ -59,7 +59,7 @@ def join(options: JoinOptions, report: Report) -> JoinResult:
         report("asking for certificates")
         _obtain_certificates(options, place, cluster, name=name, address=address, deadline=deadline)
 
-    report("starting kubelet and proxy")
+    report("starting kubelet, proxy and ingress")
     supervisor.write_config(place.directory, commands.node(options, node_name=name, node_ip=address))
     supervisor.start(place.directory)
     if options.wait:
@@ -73,7 +73,7 @@ def _preflight(options: JoinOptions, place: Node) -> tuple[str, str]:
     preflight.require_root("join")
     tokens.parse(options.token)
     host, port = preflight.split_endpoint(options.server, default_port=SECURE_PORT)
-    preflight.require_programs(["nft"])
+    preflight.require_programs(["nft", "haproxy"])
     preflight.require_docker(options.docker_host)
     try:
         address = options.node_ip or preflight.address_towards(host, port)

@@ -202,7 +202,9 @@ def kill(
     name: Host,
     component: Annotated[
         str,
-        typer.Argument(metavar="COMPONENT", help="kubelet, proxy, dockerd, apiserver, etcd, scheduler, controllers"),
+        typer.Argument(
+            metavar="COMPONENT", help="kubelet, proxy, ingress, dockerd, apiserver, etcd, scheduler, controllers"
+        ),
     ],
     lab_name: LabName = "",
 ) -> None:

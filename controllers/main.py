@@ -32,6 +32,7 @@ from controllers.endpointslice import EndpointSliceController
 from controllers.endpointslicemirroring import EndpointSliceMirroringController
 from controllers.garbage_collector import GarbageCollector
 from controllers.horizontalpodautoscaler import SYNC_SECONDS, HorizontalPodAutoscalerController
+from controllers.ingress import IngressController
 from controllers.job import JobController
 from controllers.manager import Manager
 from controllers.namespace import NamespaceController
@@ -89,6 +90,7 @@ def build(client: Client, options: argparse.Namespace) -> Manager:
     EndpointSliceController(manager)
     EndpointsController(manager)
     EndpointSliceMirroringController(manager)
+    IngressController(manager)
     NodeLifecycleController(
         manager,
         timing=Timing(

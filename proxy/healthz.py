@@ -8,7 +8,7 @@ import json
 import time
 from datetime import UTC, datetime
 
-from proxy.keeper import Health
+from client.keeper import Health
 
 STALE_SECONDS = 30.0
 """A change that waited this long has not reached the kernel: traffic may go to pods that are gone."""

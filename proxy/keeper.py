@@ -1,11 +1,7 @@
-"""Keeps one nftables table equal to what the cluster wants: the loop behind Services and behind NetworkPolicies.
+"""Keeps one nftables table equal to what the cluster wants: behind Services and behind NetworkPolicies.
 
-Interface: `Keeper(name, table, wanted)`; `mark()` says that something changed, `run()` works until cancelled.
-
-Invariants
-- The first change after a quiet time is applied at once; during a burst, at most one transaction per
-  `min_sync_seconds`, with everything that came meanwhile.
-- A failed apply is logged, retried with backoff, and leaves the old rules in force.
+Interface: `table_keeper(name, table, wanted)` is a Keeper (client/keeper.py).
+Invariant: a change is one transaction of the kernel; one that fails leaves the old rules in force.
 """
 
 from __future__ import annotations
@@ -14,88 +10,21 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-from client.backoff import Backoff
+from client.keeper import Keeper
 from linux.nft import Ruleset, Table
 
-CHECK_SECONDS = 30.0
-"""How often a table is looked after, in case something else on the host removed it."""
 
-BACKOFF = Backoff(0.1, 5.0)
+def table_keeper(name: str, table: str, wanted: Callable[[], Ruleset], *, min_sync_seconds: float) -> Keeper:
+    kernel, log = Table(table), logging.getLogger(name)
 
-
-@dataclass
-class Health:
-    """What /healthz tells."""
-
-    started: float = field(default_factory=time.time)
-    last_sync: float = 0.0
-    """When the kernel last was known to hold the wanted rules; unix seconds, 0 for never."""
-    pending_since: float = 0.0
-    """Since when a change waits to be applied; 0 for none."""
-    syncs: int = 0
-    last_error: str = ""
-
-
-class Keeper:
-    """One table of one node."""
-
-    def __init__(self, name: str, table: str, wanted: Callable[[], Ruleset], *, min_sync_seconds: float) -> None:
-        self.health = Health()
-        self._wanted = wanted
-        self._min_sync_seconds = min_sync_seconds
-        self._table = Table(table)
-        self._suspect = False
-        self._wake = asyncio.Event()
-        self._log = logging.getLogger(name)
-
-    def mark(self) -> None:
-        """Something changed."""
-        self.health.pending_since = self.health.pending_since or time.time()
-        self._wake.set()
-
-    async def run(self) -> None:
-        """Call when the caches are complete: a half-known cluster must not replace good rules."""
-        self.mark()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._sync_forever())
-            group.create_task(self._check_forever())
-
-    async def _sync_forever(self) -> None:
-        failures = 0
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            try:
-                await self._sync()
-            except OSError as error:
-                self.health.last_error = str(error)
-                self._log.warning("the rules stay as they are: %s", error)
-                failures += 1
-                await asyncio.sleep(BACKOFF.delay(failures))
-                self._wake.set()
-            else:
-                failures = 0
-                await asyncio.sleep(self._min_sync_seconds)
-
-    async def _sync(self) -> None:
+    async def sync(suspect: bool) -> None:
         started = time.perf_counter()
-        if self._suspect:
-            self._suspect = False
-            await asyncio.to_thread(self._table.check)
-        wanted = self._wanted()
-        if await asyncio.to_thread(self._table.apply, wanted):
+        if suspect:
+            await asyncio.to_thread(kernel.check)
+        rules = wanted()
+        if await asyncio.to_thread(kernel.apply, rules):
             took = (time.perf_counter() - started) * 1000
-            self._log.info("in force: %d chains, %d elements (%.0f ms)", len(wanted.chains), len(wanted.elements), took)
-        self.health.last_sync, self.health.last_error = time.time(), ""
-        self.health.syncs += 1
-        if not self._wake.is_set():
-            self.health.pending_since = 0.0
+            log.info("in force: %d chains, %d elements (%.0f ms)", len(rules.chains), len(rules.elements), took)
 
-    async def _check_forever(self) -> None:
-        while True:
-            await asyncio.sleep(CHECK_SECONDS)
-            if self.health.syncs:
-                self._suspect = True
-                self._wake.set()
+    return Keeper(name, sync, min_sync_seconds=min_sync_seconds)

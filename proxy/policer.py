@@ -12,7 +12,7 @@ from api import meta
 from client.config import Client
 from client.informer import Informer
 from linux.nft import Ruleset
-from proxy.keeper import Keeper
+from proxy.keeper import table_keeper
 from proxy.policies import TABLE, Place, World, build
 
 
@@ -26,7 +26,7 @@ class Policer:
         self._namespaces = Informer(client, Namespace)
         self._node = Informer(client, Node, fields=f"metadata.name={node}")
         self._places: dict[str, Place] = {}
-        self._keeper = Keeper("policer", TABLE, self._wanted, min_sync_seconds=min_sync_seconds)
+        self._keeper = table_keeper("policer", TABLE, self._wanted, min_sync_seconds=min_sync_seconds)
         self._pods.on_change(self._pod_changed)
         for informer in (self._policies, self._namespaces, self._node):
             informer.on_change(self._changed)

@@ -2,7 +2,7 @@
 
     informers -> dirty services -> their part of the ruleset again -> merge -> difference -> one nft transaction
 
-Invariants (and those of keeper.py)
+Invariants (and those of client/keeper.py)
 - Nothing is applied before both caches are complete: a half-known cluster must not replace good rules.
 - Losing the API server changes nothing.
 """
@@ -17,12 +17,12 @@ from lightkube.resources.core_v1 import Node, Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from api import meta
+from api.endpoints import service_of
 from client.config import Client
 from client.informer import Informer
 from linux.nft import Ruleset, merge
 from proxy import link
-from proxy.endpoints import service_of
-from proxy.keeper import Keeper
+from proxy.keeper import table_keeper
 from proxy.rules import TABLE, NodeFacts, base_rules, seniority, service_rules
 
 LINK_CHECK_SECONDS = 30.0
@@ -40,7 +40,7 @@ class Proxier:
         self.slices.add_index("service", lambda each: [service_of(each)])
         self._node = Informer(client, Node, fields=f"metadata.name={facts.name}")
         self._facts = facts
-        self._keeper = Keeper("proxier", TABLE, self._wanted, min_sync_seconds=min_sync_seconds)
+        self._keeper = table_keeper("proxier", TABLE, self._wanted, min_sync_seconds=min_sync_seconds)
         self.health = self._keeper.health
         self._parts: dict[str, Ruleset] = {}
         self._dirty: set[str] = set()

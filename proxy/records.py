@@ -26,7 +26,7 @@ from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from api import meta
-from proxy.endpoints import Endpoint, cluster_ip, is_headless, serving
+from api.endpoints import Endpoint, cluster_ip, is_headless, serving
 
 TTL_SECONDS = 5
 """Short, because pods move; long enough that a page with ten requests asks once."""

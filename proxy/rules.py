@@ -27,9 +27,9 @@ from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from api import meta
+from api.endpoints import Endpoint, cluster_ip, ipv4, service_of, serving
 from linux.conntrack import UdpTarget
 from linux.nft import Ruleset, merge
-from proxy.endpoints import Endpoint, cluster_ip, ipv4, service_of, serving
 
 TABLE = "ip minik-proxy"
 

@@ -8,8 +8,8 @@ from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from api import meta
+from api.endpoints import cluster_ip, ipv4, is_headless, service_of
 from client.informer import Informer
-from proxy.endpoints import cluster_ip, ipv4, is_headless, service_of
 from proxy.records import View
 
 

@@ -41,6 +41,7 @@ missing_packages() {
     has dockerd || say docker.io
     has etcd || say etcd-server
     has nft || say nftables
+    has haproxy || say haproxy
     has ip || say iproute2
     has unshare || say util-linux
     has_static_busybox || say busybox-static
@@ -115,16 +116,19 @@ ensure_venv() {
     .venv/bin/python -m pip install --quiet --quiet --no-input --disable-pip-version-check --no-deps -r "$lock"
     .venv/bin/python -m pip install --quiet --quiet --no-input --disable-pip-version-check --no-deps --no-build-isolation -e .
     # Compiled once here, so that the first cluster starts as quickly as the second.
-    .venv/bin/python -m compileall -q api apiserver bootstrap cli client compose controllers kubelet lab linux proxy scheduler workshop
+    .venv/bin/python -m compileall -q api apiserver bootstrap cli client compose controllers ingress kubelet lab linux proxy scheduler workshop
     say "$wanted" > "$stamp"
 }
 
-# The kubectl the tests compare with stands first, unless there is none to be had.
-ensure_kubectl() {
+# The clients that tests run stand first; without Helm its tests fail as those of any missing program.
+ensure_clients() {
+    local name
     PATH=$(pwd)/.venv/bin:$PATH
-    [ -x .venv/bin/kubectl ] && return
-    say "Installing kubectl into .venv"
-    .venv/bin/python scripts/install-kubectl || has kubectl || die "no kubectl to compare with"
+    for name in kubectl helm; do
+        [ -x .venv/bin/$name ] && continue
+        say "Installing $name into .venv"
+        .venv/bin/python scripts/install-clients $name || has $name || die "no $name to test with"
+    done
 }
 
 # section NAME COMMAND...: run one part of the checks; the summary tells how it went.

@@ -4,9 +4,11 @@ that every program is there, no test may be skipped for want of one."""
 from __future__ import annotations
 
 from collections.abc import Generator
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import settings
+from network_objects import make as network_objects
 
 MISSING = "is not installed"
 
@@ -24,3 +26,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.skipped and MISSING in str(report.longrepr) and item.config.getoption("--all-installed"):
         report.outcome = "failed"
     return report
+
+
+@pytest.fixture
+def make() -> SimpleNamespace:
+    """Builders of Services and their endpoints."""
+    return network_objects

@@ -50,7 +50,7 @@ def test_control_plane_components_understand_their_lines(component: str) -> None
     parser_of(component)(list(argv[4:]))
 
 
-@pytest.mark.parametrize("component", ["kubelet", "proxy"])
+@pytest.mark.parametrize("component", ["kubelet", "proxy", "ingress"])
 def test_node_components_understand_their_lines(component: str) -> None:
     options = JoinOptions(
         server="10.0.0.1:6443",
@@ -63,7 +63,7 @@ def test_node_components_understand_their_lines(component: str) -> None:
         timing=Timing(node_lease_duration=4),
     )
     started = {child.name: child for child in commands.node(options, node_name="n1", node_ip="10.0.0.2")}
-    assert list(started) == ["kubelet", "proxy"]
+    assert list(started) == ["kubelet", "proxy", "ingress"]
     parser_of(component)(list(started[component].argv[4:]))
 
 

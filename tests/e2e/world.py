@@ -165,6 +165,19 @@ class World:
         assert done.returncode == 0, f"kubectl {' '.join(args)}: {done.stdout}{done.stderr}"
         return done
 
+    def helm(self, namespace: str, *args: str) -> str:
+        """Run the real Helm, unmodified; what it prints."""
+        home = {f"HELM_{each}_HOME": f"/tmp/{self.lab.name}-helm" for each in ("CACHE", "CONFIG", "DATA")}
+        done = subprocess.run(
+            ["helm", "-n", namespace, *args],
+            env={**os.environ, **home, "KUBECONFIG": str(self.kubeconfig)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, f"helm {' '.join(args)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
     def wait(self, resource: type, holds: Callable[[list], bool], **kwargs: object) -> float:
         return wait_for(self.client, resource, holds, **kwargs)  # type: ignore[arg-type]
 
@@ -309,8 +322,8 @@ class World:
         raise NotInTime(f"{url} is not refused")
 
     @staticmethod
-    def constant_requests(url: str) -> AbstractContextManager[Answers]:
-        return constant_requests(url)
+    def constant_requests(url: str, *, host: str = "") -> AbstractContextManager[Answers]:
+        return constant_requests(url, host=host)
 
 
 def _container(found: dict[str, Any]) -> dict[str, Any]:
@@ -362,21 +375,22 @@ class Answers:
         return [each for each in self.failed if each[0] >= moment]
 
 
-def ask(url: str) -> str:
+def ask(url: str, host: str = "") -> str:
     """One request on a new connection; the first line of the answer, which names the pod."""
-    with urllib.request.urlopen(url, timeout=REQUEST_TIMEOUT_SECONDS) as response:
+    request = urllib.request.Request(url, headers={"Host": host} if host else {})
+    with urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT_SECONDS) as response:
         return response.read().decode().splitlines()[0].strip()
 
 
 @contextmanager
-def constant_requests(url: str, *, pause: float = 0.02) -> Iterator[Answers]:
+def constant_requests(url: str, *, host: str = "", pause: float = 0.02) -> Iterator[Answers]:
     """Ask `url` over and over, one new connection each time, while the block runs."""
     answers, stop = Answers(), threading.Event()
 
     def loop() -> None:
         while not stop.is_set():
             try:
-                answers.answered.append((time.monotonic(), ask(url)))
+                answers.answered.append((time.monotonic(), ask(url, host)))
             except (urllib.error.URLError, OSError) as error:
                 answers.failed.append((time.monotonic(), repr(error)))
             stop.wait(pause)

@@ -198,7 +198,7 @@ def test_join_obtains_certificates_and_keeps_them(joining: Joining, socket_path:
         assert {path.name for path in made} == {"ca.crt", "kubelet.crt", "kubelet.key"}
         inside(lambda: join(options, lambda line: None))
         assert {path: path.read_bytes() for path in (tmp_path / "node" / "pki").iterdir()} == made
-        assert [child.name for child in supervisor.status(tmp_path / "node")] == ["kubelet", "proxy"]
+        assert [child.name for child in supervisor.status(tmp_path / "node")] == ["kubelet", "proxy", "ingress"]
     finally:
         socket_path.unlink()
         inside(lambda: reset(tmp_path, docker_host=options.docker_host))

@@ -21,8 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api import meta
+from api.endpoints import cluster_ip, is_headless, service_of
 from proxy.dns import DnsServer, Upstream, node_name_servers
-from proxy.endpoints import cluster_ip, is_headless, service_of
 from proxy.records import View, Zone
 
 WEB = "web.default.svc.cluster.local"

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
+from client.keeper import Health
 from proxy import healthz
-from proxy.keeper import Health
 
 NOW = 1_800_000_000.0
 

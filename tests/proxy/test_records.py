@@ -8,7 +8,7 @@ from lightkube.resources.core_v1 import Service
 from lightkube.resources.discovery_v1 import EndpointSlice
 
 from api import meta
-from proxy.endpoints import cluster_ip, is_headless, service_of
+from api.endpoints import cluster_ip, is_headless, service_of
 from proxy.records import Verdict, View, Zone
 
 NETWORKS = ("10.244.0.0/16", "10.96.0.0/16")

@@ -5,7 +5,7 @@ import pytest
 from lightkube.models.core_v1 import ServicePort
 from lightkube.models.discovery_v1 import EndpointPort
 
-from proxy.endpoints import cluster_ip, ipv4, is_headless, service_of, serving
+from api.endpoints import cluster_ip, ipv4, is_headless, service_of, serving
 
 HTTP = ServicePort(port=80)
 

@@ -1,9 +1,8 @@
-"""Small builders of the objects the proxy reads."""
+"""Small builders of the objects proxy and ingress read."""
 
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
 from lightkube.models.core_v1 import ServicePort, ServiceSpec
 from lightkube.models.discovery_v1 import Endpoint, EndpointConditions, EndpointPort
 from lightkube.models.meta_v1 import ObjectMeta
@@ -35,6 +34,4 @@ def slice_of(
     )
 
 
-@pytest.fixture
-def make() -> SimpleNamespace:
-    return SimpleNamespace(service=service, pod=pod, slice=slice_of)
+make = SimpleNamespace(service=service, pod=pod, slice=slice_of)
