@@ -11,10 +11,11 @@ from lightkube.models.certificates_v1 import CertificateSigningRequestStatus
 from lightkube.resources.certificates_v1 import CertificateSigningRequest
 
 from api import meta
+from api.durations import human_duration
 from api.errors import FieldError, forbidden, invalid
 from apiserver.auth.users import User
 from apiserver.registry import fields, names, rules
-from apiserver.registry.columns import AGE, NAME, NONE, Column, Object, at, human_duration
+from apiserver.registry.columns import AGE, NAME, NONE, Column, Object, at
 from apiserver.registry.kind import Kind
 from apiserver.verbs.status import APPROVAL, STATUS
 

@@ -9,9 +9,10 @@ from lightkube.models.batch_v1 import CronJobStatus
 from lightkube.resources.batch_v1 import CronJob
 
 from api import cron
+from api.durations import since
 from apiserver.kinds.job import spec_defaults, spec_rules
 from apiserver.registry import names, rules
-from apiserver.registry.columns import AGE, CONTAINERS, IMAGES, NAME, NONE, SELECTOR, Column, Object, at, since
+from apiserver.registry.columns import AGE, CONTAINERS, IMAGES, NAME, NONE, SELECTOR, Column, Object, at
 from apiserver.registry.kind import Kind
 from apiserver.verbs.status import STATUS
 

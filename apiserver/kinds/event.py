@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 from lightkube.resources.core_v1 import Event
 
+from api.durations import since
 from api.errors import FieldError, invalid
-from apiserver.registry.columns import Column, Object, at, name_of, since
+from apiserver.registry.columns import Column, Object, at, name_of
 from apiserver.registry.defaults import micro_time
 from apiserver.registry.facts import Selectable
 from apiserver.registry.kind import Kind

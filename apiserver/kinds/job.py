@@ -11,20 +11,11 @@ from lightkube.models.core_v1 import PodTemplateSpec
 from lightkube.models.meta_v1 import LabelSelector, ObjectMeta
 from lightkube.resources.batch_v1 import Job
 
+from api.durations import human_duration
 from api.errors import FieldError, invalid, required
 from apiserver.kinds import pod_spec
 from apiserver.registry import fields, rules
-from apiserver.registry.columns import (
-    AGE,
-    CONTAINERS,
-    IMAGES,
-    NAME,
-    SELECTOR,
-    Column,
-    Object,
-    condition,
-    human_duration,
-)
+from apiserver.registry.columns import AGE, CONTAINERS, IMAGES, NAME, SELECTOR, Column, Object, condition
 from apiserver.registry.kind import Kind
 from apiserver.verbs.status import STATUS
 

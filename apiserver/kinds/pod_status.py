@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from apiserver.registry.columns import NONE, Object, condition, since
+from api.durations import since
+from apiserver.registry.columns import NONE, Object, condition
 
 
 @dataclass

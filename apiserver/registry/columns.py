@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
+
+from api.durations import since
 
 Object = dict[str, Any]
 Cell = Callable[[Object], Any]
@@ -37,46 +38,6 @@ class Column:
             "description": described,
             "priority": int(self.wide),
         }
-
-
-# --- time -------------------------------------------------------------------------------------------------------
-
-
-def since(timestamp: str | None, now: datetime | None = None) -> str:
-    """How long ago, as kubectl writes it: 45s, 5m10s, 3h2m, 2d4h, 20d, 1y30d."""
-    if not timestamp:
-        return "<unknown>"
-    return human_duration(((now or datetime.now(UTC)) - datetime.fromisoformat(timestamp)).total_seconds())
-
-
-def human_duration(seconds: float) -> str:
-    """k8s.io/apimachinery/pkg/util/duration.HumanDuration."""
-    total = int(seconds)
-    if total < -1:
-        return "<invalid>"
-    total = max(total, 0)
-    minutes, hours, days = total // 60, total // 3600, total // 86400
-    if total < 120:
-        return f"{total}s"
-    if minutes < 10:
-        return _two(minutes, "m", total % 60, "s")
-    if minutes < 180:
-        return f"{minutes}m"
-    if hours < 8:
-        return _two(hours, "h", minutes % 60, "m")
-    if hours < 48:
-        return f"{hours}h"
-    if hours < 192:
-        return _two(days, "d", hours % 24, "h")
-    if hours < 24 * 365 * 2:
-        return f"{days}d"
-    if hours < 24 * 365 * 8:
-        return _two(days // 365, "y", days % 365, "d")
-    return f"{days // 365}y"
-
-
-def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
-    return f"{large}{large_unit}" + (f"{small}{small_unit}" if small else "")
 
 
 # --- cells ------------------------------------------------------------------------------------------------------

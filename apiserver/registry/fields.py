@@ -6,9 +6,9 @@ A path is written as in messages: `spec.template.spec`, with `[*]` for every ite
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from functools import lru_cache
-from keyword import iskeyword
+from keyword import kwlist
 from typing import Any
 
 EVERY = "*"
@@ -16,15 +16,18 @@ EVERY = "*"
 
 @lru_cache(maxsize=4096)
 def split(path: str) -> tuple[str, ...]:
-    return tuple(path.replace("[*]", ".*").split("."))
+    return tuple(path.replace("[*]", ".*").split(".")) if path else ()
 
 
 def member(value: Any, name: str) -> Any:
     """One member, None where there is none."""
-    if isinstance(value, dict):
+    if value.__class__ is dict:
         return value.get(name)
-    # lightkube writes Python's own words with an underscore: `from_`, `except_`.
-    return getattr(value, f"{name}_" if iskeyword(name) else name, None)
+    return getattr(value, _ATTRIBUTES.get(name, name), None)
+
+
+_ATTRIBUTES = {word: f"{word}_" for word in kwlist}
+"""lightkube writes Python's own words with an underscore: `from_`, `except_`."""
 
 
 def get(obj: Any, path: str) -> Any:
@@ -49,22 +52,43 @@ def put(obj: Any, path: str, value: Any) -> None:
         setattr(obj, last, value)
 
 
-def find(obj: Any, path: str) -> Iterator[tuple[str, Any]]:
+Found = tuple[str, Any]
+
+
+def find(obj: Any, path: str) -> Iterable[Found]:
     """Every (path, value) that a path means. Missing parents give nothing; a missing last member gives None."""
-    return _find(obj, split(path), 0, "")
+    return finder(path)(obj)
 
 
-def _find(value: Any, parts: tuple[str, ...], index: int, here: str) -> Iterator[tuple[str, Any]]:
-    while index < len(parts):
-        if value is None:
-            return
-        name = parts[index]
-        index += 1
-        if name == EVERY:
-            items = value.items() if isinstance(value, dict) else enumerate(value)
-            for key, each in items:
-                yield from _find(each, parts, index, f"{here}[{key}]")
-            return
-        value = member(value, name)
-        here = f"{here}.{name}" if here else name
-    yield here, value
+@lru_cache(maxsize=4096)
+def finder(path: str) -> Callable[[Any], Iterable[Found]]:
+    """`find` for one path, which rules look up again and again."""
+    before, every, after = path.partition(f"[{EVERY}]")
+    if every:
+        return _each(before, after)
+    if not path:
+        return lambda obj: (("", obj),)
+    *parents, last = split(path)
+
+    def look(obj: Any) -> Iterable[Found]:
+        for name in parents:
+            obj = member(obj, name)
+            if obj is None:
+                return ()
+        return ((path, member(obj, last)),)
+
+    return look
+
+
+def _each(before: str, after: str) -> Callable[[Any], Iterable[Found]]:
+    """What `after` finds in every item or member of what `before` finds."""
+    inner, dot = finder(after.removeprefix(".")), "." if after[:1] == "." else ""
+
+    def look(obj: Any) -> Iterable[Found]:
+        values = get(obj, before)
+        if not values:
+            return ()
+        items = values.items() if isinstance(values, dict) else enumerate(values)
+        return [(f"{before}[{key}]{dot}{below}", found) for key, each in items for below, found in inner(each)]
+
+    return look

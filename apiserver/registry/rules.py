@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from api.errors import FieldError, duplicate, forbidden, invalid, not_supported
 from api.errors import required as missing
 from api.selectors import SelectorError, from_label_selector
 from apiserver.registry import fields, names
-from apiserver.registry.fields import find
+from apiserver.registry.fields import finder
 
 Rule = Callable[[Any], Iterable[FieldError]]
 ChangeRule = Callable[[Any, Any], Iterable[FieldError]]
@@ -42,9 +43,10 @@ def shown(value: Any) -> Any:
 
 def check(path: str, wrong: Callable[[Any], Iterable[str]], *, empty: bool = False) -> Rule:
     """Every value at `path` against a function that says what is wrong with it; empty values only if `empty`."""
+    look = finder(path)
 
     def rule(obj: Any) -> Iterator[FieldError]:
-        for here, value in find(obj, path):
+        for here, value in look(obj):
             if value is not None and (empty or value not in ("", [], {})):
                 for why in wrong(value):
                     yield invalid(here, value, why)
@@ -52,9 +54,47 @@ def check(path: str, wrong: Callable[[Any], Iterable[str]], *, empty: bool = Fal
     return rule
 
 
-def required(path: str, detail: str = "") -> Rule:
+def each(path: str, wrong: Callable[[Any, str], Iterable[FieldError]]) -> Rule:
+    """Every value at `path` that is there against a function that is told where it is."""
+    look = finder(path)
+
     def rule(obj: Any) -> Iterator[FieldError]:
-        for here, value in find(obj, path):
+        for here, value in look(obj):
+            if value is not None:
+                yield from wrong(value, here)
+
+    return rule
+
+
+def within(path: str, *inner: Rule) -> Rule:
+    """Rules for every value at `path`; their own paths begin there."""
+
+    def wrong(value: Any, here: str) -> Iterator[FieldError]:
+        for rule in inner:
+            for error in rule(value):
+                yield replace(error, path=f"{here}.{error.path}" if error.path else here)
+
+    return each(path, wrong)
+
+
+def one_member(path: str, what: str, *members: str) -> Rule:
+    """Exactly one of these members."""
+
+    def wrong(value: Any, here: str) -> Iterator[FieldError]:
+        given = [name for name in members if fields.member(value, name) is not None]
+        if not given:
+            yield missing(here, f"must specify a {what}")
+        for name in given[1:]:
+            yield forbidden(f"{here}.{name}" if here else name, f"may not specify more than 1 {what}")
+
+    return each(path, wrong)
+
+
+def required(path: str, detail: str = "") -> Rule:
+    look = finder(path)
+
+    def rule(obj: Any) -> Iterator[FieldError]:
+        for here, value in look(obj):
             if value is None or value in ("", [], {}):
                 yield missing(here, detail)
 
@@ -63,9 +103,10 @@ def required(path: str, detail: str = "") -> Rule:
 
 def one_of(path: str, *options: str, needed: bool = False) -> Rule:
     """One of these words; with `needed`, an absent one is a missing one."""
+    look = finder(path)
 
     def rule(obj: Any) -> Iterator[FieldError]:
-        for here, value in find(obj, path):
+        for here, value in look(obj):
             if value in options or (not value and not needed):
                 continue
             yield not_supported(here, value, options) if value else missing(here)
@@ -104,25 +145,27 @@ def named(path: str, rule: names.Rule) -> Rule:
 
 
 def labels(path: str) -> Rule:
+    look = finder(path)
+
     def rule(obj: Any) -> Iterator[FieldError]:
-        for here, value in find(obj, path):
+        for here, value in look(obj):
             yield from names.check_labels(value, here)
 
     return rule
 
 
 def distinct(path: str, key: Callable[[Any], Any], field: str = "") -> Rule:
-    """No two items of the list at `path` with the same key (None: has none); `field` is what is reported of an item."""
+    """No two items of a list at `path` with the same key (None: has none); `field` is what is reported of an item."""
 
-    def rule(obj: Any) -> Iterator[FieldError]:
+    def wrong(items: Sequence[Any], here: str) -> Iterator[FieldError]:
         seen = set()
-        for here, value in find(obj, f"{path}[*]"):
+        for index, value in enumerate(items):
             what = key(value)
             if what is not None and what in seen:
-                yield duplicate(here + field, what)
+                yield duplicate(f"{here}[{index}]{field}", what)
             seen.add(what)
 
-    return rule
+    return each(path, wrong)
 
 
 NO_ADDRESS = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
@@ -154,9 +197,10 @@ def _is_network(text: str) -> bool:
 
 def limit(path: str, most: int) -> Rule:
     """At most so many items."""
+    look = finder(path)
 
     def rule(obj: Any) -> Iterator[FieldError]:
-        for here, value in find(obj, path):
+        for here, value in look(obj):
             if value is not None and len(value) > most:
                 yield FieldError(here, "FieldValueTooLong", f"must have at most {most} items")
 
@@ -165,9 +209,10 @@ def limit(path: str, most: int) -> Rule:
 
 def absent(path: str, detail: str) -> Rule:
     """A field that Kubernetes knows and this server cannot act on: refused, never ignored."""
+    look = finder(path)
 
     def rule(obj: Any) -> Iterator[FieldError]:
-        for here, value in find(obj, path):
+        for here, value in look(obj):
             if value is not None:
                 yield forbidden(here, detail)
 

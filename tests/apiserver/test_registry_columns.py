@@ -11,7 +11,6 @@ from apiserver.kinds import builtin
 from apiserver.kinds.node import node_roles, node_status
 from apiserver.kinds.pod_status import pod_ready, pod_restarts, pod_status
 from apiserver.kinds.service import SERVICE
-from apiserver.registry.columns import human_duration, since
 
 
 def pod(phase: str = "Running", *, deleted: bool = False, reason: str = "", **statuses: Any) -> dict[str, Any]:
@@ -99,20 +98,6 @@ def test_restarts_say_when():
     text = pod_restarts(pod(containers=[container(restarts=3, last=moment, running={})]))
     assert text in ("3 (90s ago)", "3 (91s ago)")
     assert pod_restarts(pod(containers=[RUNNING])) == "0"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0s"), (119, "119s"), (120, "2m"), (310, "5m10s"), (600, "10m"), (10799, "179m"), (10800, "3h"),
-     (11520, "3h12m"), (28800, "8h"), (172800, "2d"), (187200, "2d4h"), (86400 * 30, "30d"), (86400 * 800, "2y70d"),
-     (86400 * 3000, "8y")],
-)  # fmt: skip
-def test_durations(seconds, text):
-    assert human_duration(seconds) == text
-
-
-def test_no_timestamp():
-    assert since(None) == "<unknown>"
 
 
 def test_nodes():
