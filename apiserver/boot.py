@@ -114,16 +114,13 @@ def kubernetes_endpoints(config: Config) -> EndpointSlice:
 
 
 async def _endpoints(backend: Backend) -> None:
-    """The slice names this server's address. With several servers on one etcd, every address stays in it."""
+    """The slice names the servers (see presence.py), all of which listen on the port of the one that began last."""
     wanted = kubernetes_endpoints(backend.config)
     await _ensure(backend, "default", wanted)
-    address, ports = backend.config.advertise_address, wanted.ports
 
     def change(old: EndpointSlice, current: Stored) -> EndpointSlice:
-        present = [each for each in old.endpoints or () if old.ports == ports]
-        if not any(address in each.addresses for each in present):
-            present.append(Endpoint(addresses=[address], conditions=EndpointConditions(ready=True)))
-        old.endpoints, old.ports = present, ports
+        if old.ports != wanted.ports:
+            old.endpoints, old.ports = wanted.endpoints, wanted.ports
         return old
 
     kind = backend.registry.of(EndpointSlice)

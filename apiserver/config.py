@@ -23,3 +23,5 @@ class Config:
     kubelet_client_key: Path | None = None
     kubelet_certificate_authority: Path | None = None
     event_ttl_seconds: int = 3600
+    identity_lease_seconds: float = 15.0
+    """For so long a server that is silent counts as being there."""

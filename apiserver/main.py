@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from api import durations, process
-from apiserver import admission, auth, boot, expiry, kinds, kubelet_client
+from apiserver import admission, auth, boot, expiry, kinds, kubelet_client, presence
 from apiserver.backend import Backend
 from apiserver.config import Config
 from apiserver.http import server
@@ -62,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     add("--default-not-ready-toleration-seconds", type=durations.parse_duration, default=300)
     add("--default-unreachable-toleration-seconds", type=durations.parse_duration, default=300)
     add("--event-ttl", type=durations.parse_duration, default=3600, help="seconds, or as in 1h")
+    add("--identity-lease-duration-seconds", type=durations.parse_duration, default=15, help="until a dead server goes")
     add("-v", type=int, default=0, help="verbosity; 4 and up is debug")
     return result
 
@@ -95,13 +96,22 @@ async def run(arguments: argparse.Namespace) -> None:
         following = tasks.create_task(backend.cache.run(), name="cache")
         booting = tasks.create_task(boot.keep_trying(lambda: boot.create_boot_objects(backend)), name="boot")
         expiring = tasks.create_task(expiry.run(backend), name="expiry")
+        present = tasks.create_task(_present(backend, booting), name="presence")
         try:
             await _serve(arguments, gateway)
         finally:
+            present.cancel()
+            await presence.withdraw(backend)
             for task in (following, booting, expiring):
                 task.cancel()
             await backend.kubelets.close()
             await storage.close()
+
+
+async def _present(backend: Backend, booting: asyncio.Task[None]) -> None:
+    """Others are sent here once the first objects are there."""
+    await booting
+    await presence.run(backend)
 
 
 async def _open_storage(arguments: argparse.Namespace) -> Storage:
@@ -129,6 +139,7 @@ def _config(arguments: argparse.Namespace) -> Config:
         kubelet_client_key=arguments.kubelet_client_key,
         kubelet_certificate_authority=arguments.kubelet_certificate_authority,
         event_ttl_seconds=int(arguments.event_ttl),
+        identity_lease_seconds=arguments.identity_lease_duration_seconds,
     )
 
 

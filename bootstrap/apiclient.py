@@ -13,10 +13,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import msgspec
-from lightkube import ApiError
+from lightkube import ApiError, Client
 from lightkube.core.decoders import WatchEvent
 from lightkube.core.exceptions import ConfigError
 from lightkube.models.meta_v1 import Status
@@ -90,6 +91,16 @@ def wait_ready(server: str, ca_file: Path, *, timeout: float) -> bool:
                 pass
             time.sleep(limits.RETRY_EVERY)
     return False
+
+
+def create_or_replace(client: Client, wanted: Any) -> None:
+    """Let the object be as wanted, whether there is one of its name or not."""
+    try:
+        client.create(wanted)
+    except ApiError as error:
+        if error.status.code != 409:
+            raise
+        client.replace(wanted)
 
 
 def base64_text(text: str) -> str:

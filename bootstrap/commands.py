@@ -1,8 +1,9 @@
-"""The command line of every process init and join start. Pure: options in, argument lists out.
+"""The command line of every process init and join start: options in, argument lists out.
 
 Layout of a data directory:
 
-    control-plane/   pki/ admin.conf scheduler.conf controller-manager.conf etcd/ supervisor.json run/ logs/
+    control-plane/   pki/ admin.conf scheduler.conf controller-manager.conf etcd/ etcd-initial-cluster cluster.yaml
+                     supervisor.json run/ logs/
     node/            pki/ kubelet.conf volumes and other state of the kubelet, supervisor.json run/ logs/
 """
 
@@ -13,6 +14,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from bootstrap.cluster_config import ClusterConfig
+from bootstrap.etcd import member_url
 from bootstrap.options import SERVICE_NODE_PORTS, InitOptions, JoinOptions
 from bootstrap.supervisor import Child
 
@@ -47,6 +50,15 @@ class ControlPlane:
     def etcd_data(self) -> Path:
         return self.directory / "etcd"
 
+    @property
+    def etcd_initial_cluster(self) -> Path:
+        """What this machine's member was told of the others when it was made."""
+        return self.directory / "etcd-initial-cluster"
+
+    @property
+    def cluster_config(self) -> Path:
+        return self.directory / "cluster.yaml"
+
 
 @dataclass(frozen=True)
 class Node:
@@ -79,7 +91,7 @@ def service_ip(service_cidr: str) -> str:
 def control_plane(options: InitOptions, *, advertise_address: str) -> list[Child]:
     """etcd (unless an existing one is used), API server, scheduler, controllers: in starting order."""
     place = ControlPlane(options.data_dir)
-    children = [] if options.etcd_servers else [Child("etcd", tuple(_etcd(options, place)))]
+    children = [] if options.etcd_servers else [Child("etcd", tuple(_etcd(options, place, advertise_address)))]
     lines = {
         "apiserver": _apiserver(options, place, advertise_address),
         "scheduler": _scheduler(options, place),
@@ -90,12 +102,12 @@ def control_plane(options: InitOptions, *, advertise_address: str) -> list[Child
     ]
 
 
-def node(options: JoinOptions, *, node_name: str, node_ip: str) -> list[Child]:
+def node(options: JoinOptions, cluster: ClusterConfig, *, node_name: str, node_ip: str) -> list[Child]:
     """Kubelet, proxy and ingress."""
     place = Node(options.data_dir)
     lines = {
-        "kubelet": _kubelet(options, place, node_name, node_ip),
-        "proxy": _proxy(options, place, node_name),
+        "kubelet": [*_kubelet(options, place, node_name, node_ip), *_of_cluster(cluster)],
+        "proxy": _proxy(cluster, place, node_name),
         "ingress": _ingress(place, node_name),
     }
     return [_component(name, arguments, options.extra_args.get(name, ())) for name, arguments in lines.items()]
@@ -106,19 +118,23 @@ def _component(name: str, arguments: list[str], extra: tuple[str, ...]) -> Child
     return Child(name, (sys.executable, "-P", "-m", name, *arguments, *extra))
 
 
-def _etcd(options: InitOptions, place: ControlPlane) -> list[str]:
-    client = f"https://127.0.0.1:{options.etcd_client_port}"
-    peer = f"https://127.0.0.1:{options.etcd_peer_port}"
+def _etcd(options: InitOptions, place: ControlPlane, address: str) -> list[str]:
+    """The local member. Its name is its address; --initial-... count only before it has data."""
+    client, local = (member_url(each, options.etcd_client_port) for each in (address, "127.0.0.1"))
+    peer = member_url(address, options.etcd_peer_port)
     pki = place.pki / "etcd"
+    known = place.etcd_initial_cluster.read_text() if place.etcd_initial_cluster.exists() else f"{address}={peer}"
+    election = round(options.timing.etcd_election_timeout * 1000)
     return [
         "etcd",
-        "--name=minik",
+        f"--name={address}",
         f"--data-dir={place.etcd_data}",
-        f"--listen-client-urls={client}",
+        f"--listen-client-urls={','.join(dict.fromkeys([local, client]))}",
         f"--advertise-client-urls={client}",
         f"--listen-peer-urls={peer}",
         f"--initial-advertise-peer-urls={peer}",
-        f"--initial-cluster=minik={peer}",
+        f"--initial-cluster={known}",
+        f"--initial-cluster-state={'existing' if ',' in known else 'new'}",
         f"--cert-file={pki / 'server.crt'}",
         f"--key-file={pki / 'server.key'}",
         f"--trusted-ca-file={pki / 'ca.crt'}",
@@ -127,9 +143,9 @@ def _etcd(options: InitOptions, place: ControlPlane) -> list[str]:
         f"--peer-key-file={pki / 'peer.key'}",
         f"--peer-trusted-ca-file={pki / 'ca.crt'}",
         "--peer-client-cert-auth",
-        # A single member elects itself after one election timeout, so a short one is time saved at each start.
-        "--heartbeat-interval=20",
-        "--election-timeout=200",
+        f"--heartbeat-interval={election // 10}",
+        f"--election-timeout={election}",
+        "--pre-vote=true",  # a member that was away does not depose a leader the others hear
         "--max-txn-ops=4096",  # the API server puts many writes into one transaction
         "--auto-compaction-mode=periodic",
         "--auto-compaction-retention=10m",
@@ -169,6 +185,7 @@ def _apiserver(options: InitOptions, place: ControlPlane, advertise_address: str
         "--anonymous-auth=true",
         f"--default-not-ready-toleration-seconds={options.timing.default_toleration:g}",
         f"--default-unreachable-toleration-seconds={options.timing.default_toleration:g}",
+        f"--identity-lease-duration-seconds={options.timing.identity_lease_duration:g}",
     ]
 
 
@@ -210,11 +227,6 @@ def _kubelet(options: JoinOptions, place: Node, node_name: str, node_ip: str) ->
         f"--tls-cert-file={place.pki / 'kubelet.crt'}",
         f"--tls-private-key-file={place.pki / 'kubelet.key'}",
         f"--client-ca-file={place.pki / 'ca.crt'}",
-        f"--cluster-dns={options.cluster_dns}",
-        f"--cluster-domain={options.cluster_domain}",
-        f"--cluster-cidr={options.pod_cidr}",
-        f"--node-status-update-frequency={options.timing.node_status_update_frequency:g}",
-        f"--node-lease-duration-seconds={options.timing.node_lease_duration:g}",
     ]
     if options.sandbox_image:
         arguments.append(f"--sandbox-image={options.sandbox_image}")
@@ -230,14 +242,25 @@ def _kubelet(options: JoinOptions, place: Node, node_name: str, node_ip: str) ->
     return arguments
 
 
-def _proxy(options: JoinOptions, place: Node, node_name: str) -> list[str]:
+def _of_cluster(cluster: ClusterConfig) -> list[str]:
+    """What a kubelet is told of the cluster."""
+    return [
+        f"--cluster-dns={cluster.cluster_dns}",
+        f"--cluster-domain={cluster.cluster_domain}",
+        f"--cluster-cidr={cluster.pod_cidr}",
+        f"--node-status-update-frequency={cluster.timing.node_status_update_frequency:g}",
+        f"--node-lease-duration-seconds={cluster.timing.node_lease_duration:g}",
+    ]
+
+
+def _proxy(cluster: ClusterConfig, place: Node, node_name: str) -> list[str]:
     return [
         f"--kubeconfig={place.kubelet_conf}",
         f"--hostname-override={node_name}",
-        f"--cluster-cidr={options.pod_cidr}",
-        f"--service-cluster-ip-range={options.service_cidr}",
-        f"--cluster-dns={options.cluster_dns}",
-        f"--cluster-domain={options.cluster_domain}",
+        f"--cluster-cidr={cluster.pod_cidr}",
+        f"--service-cluster-ip-range={cluster.service_cidr}",
+        f"--cluster-dns={cluster.cluster_dns}",
+        f"--cluster-domain={cluster.cluster_domain}",
     ]
 
 

@@ -28,7 +28,7 @@ def write(options: InitOptions, *, address: str, server: str) -> None:
         advertise_address=address, service_ip=commands.service_ip(options.service_cidr), extra=options.extra_sans
     )
     place.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    pki.ensure_control_plane(place.pki, apiserver_names=names, own_etcd=not options.etcd_servers)
+    pki.ensure_control_plane(place.pki, apiserver_names=names, etcd_names=() if options.etcd_servers else (address,))
     _write_kubeconfigs(place, server)
 
 

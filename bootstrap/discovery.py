@@ -13,8 +13,12 @@ from dataclasses import dataclass
 import httpx2
 import yaml
 from cryptography import x509
+from lightkube import ApiError, Client
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.core_v1 import ConfigMap
 
 from bootstrap import apiclient, kubeconfig, limits, pki, preflight
+from bootstrap.commands import ControlPlane
 from bootstrap.errors import DiscoveryError
 from bootstrap.options import SECURE_PORT, JoinOptions
 
@@ -23,10 +27,14 @@ CLUSTER_INFO = "/api/v1/namespaces/kube-public/configmaps/cluster-info"
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster that can be trusted: the API server's URL and the CA (PEM)."""
+    """A cluster that can be trusted: the URLs of its API servers, and the CA (PEM)."""
 
-    server: str
+    servers: tuple[str, ...]
     ca: bytes
+
+    @property
+    def server(self) -> str:
+        return self.servers[0]
 
     @property
     def certificate(self) -> x509.Certificate:
@@ -48,12 +56,17 @@ def discover(options: JoinOptions, *, deadline: float) -> Cluster:
     return cluster
 
 
+def by_token(cluster: Cluster, token: str) -> kubeconfig.Config:
+    """A kubeconfig for the cluster, as whoever holds the token."""
+    return kubeconfig.build(server=cluster.server, others=cluster.servers, ca=cluster.ca, user="bootstrap", token=token)
+
+
 def parse_cluster_info(config_map: object) -> Cluster:
     """The Cluster in the ConfigMap as it came over the wire."""
     try:
         text = config_map["data"]["kubeconfig"]  # type: ignore[index]
-        server, ca = kubeconfig.cluster_of(yaml.safe_load(text))
-        cluster = Cluster(server, ca)
+        config = yaml.safe_load(text)
+        cluster = Cluster(ca=kubeconfig.cluster_of(config)[1], servers=kubeconfig.servers_of(config))
         cluster.certificate  # noqa: B018  must parse
     except (KeyError, TypeError, ValueError, yaml.YAMLError):
         raise DiscoveryError("the server has no usable cluster-info; is it a minik or kubeadm control plane?") from None
@@ -65,6 +78,31 @@ def check_hash(cluster: Cluster, expected: Iterable[str]) -> None:
     actual = pki.ca_hash(cluster.certificate)
     if actual not in {text.lower() for text in expected}:
         raise DiscoveryError(f"the cluster's CA is not the one of the join line: it has {actual}")
+
+
+def publish(client: Client, place: ControlPlane, *, add: str = "", remove: str = "") -> None:
+    """Let cluster-info, and this control plane's own admin.conf, name the API servers, one more or one fewer."""
+    ca = (place.pki / "ca.crt").read_bytes()
+    found = _published(client)
+    servers = [each for each in (found.servers if found and found.ca == ca else ()) if each != remove]
+    servers += [add] if add and add not in servers else []
+    if servers:
+        content = kubeconfig.dump(kubeconfig.build(server=servers[0], others=servers[1:], ca=ca, cluster=""))
+        metadata = ObjectMeta(name="cluster-info", namespace="kube-public")
+        apiclient.create_or_replace(client, ConfigMap(metadata=metadata, data={"kubeconfig": content}))
+        kubeconfig.set_servers(place.admin_conf, servers)
+
+
+def _published(client: Client) -> Cluster | None:
+    try:
+        found = client.get(ConfigMap, "cluster-info", namespace="kube-public")
+        return parse_cluster_info({"data": found.data})
+    except ApiError as error:
+        if error.status.code != 404:
+            raise
+    except DiscoveryError:
+        pass  # of no use to anybody: written anew
+    return None
 
 
 def _fetch(url: str, *, deadline: float) -> object:

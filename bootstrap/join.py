@@ -30,12 +30,23 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.certificates_v1 import CertificateSigningRequest
 from lightkube.resources.core_v1 import Node as NodeResource
 
-from bootstrap import apiclient, commands, discovery, kubeconfig, limits, pki, preflight, supervisor, tokens
+from bootstrap import (
+    apiclient,
+    cluster_config,
+    commands,
+    discovery,
+    kubeconfig,
+    limits,
+    pki,
+    preflight,
+    supervisor,
+    tokens,
+)
 from bootstrap.commands import ControlPlane, Node
 from bootstrap.discovery import Cluster
 from bootstrap.errors import BootstrapError
-from bootstrap.files import write_atomic
 from bootstrap.options import KUBELET_PORT, SECURE_PORT, JoinOptions, JoinResult
+from client.files import write_atomic
 
 __all__ = ["JoinOptions", "JoinResult", "join"]
 
@@ -59,8 +70,15 @@ def join(options: JoinOptions, report: Report) -> JoinResult:
         report("asking for certificates")
         _obtain_certificates(options, place, cluster, name=name, address=address, deadline=deadline)
 
+<<<<<<< HEAD
     report("starting kubelet, proxy and ingress")
     supervisor.write_config(place.directory, commands.node(options, node_name=name, node_ip=address))
+=======
+    report("starting kubelet and proxy")
+    with apiclient.connect(place.kubelet_conf) as client, apiclient.one_line_errors():
+        shared = cluster_config.fetch(client)
+    supervisor.write_config(place.directory, commands.node(options, shared, node_name=name, node_ip=address))
+>>>>>>> 156fb9b (Several control planes: etcd members join as learners, keys travel sealed, clients go on with a server that answers; a join needs only address, token and hash)
     supervisor.start(place.directory)
     if options.wait:
         wait_node_ready(place.kubelet_conf, name, timeout=deadline - time.monotonic())
@@ -119,12 +137,12 @@ def _obtain_certificates(
     _write_ca(place, cluster)
     identity = _node_identity(name)
     key = pki.new_key()
-    by_token = kubeconfig.build(server=cluster.server, ca=cluster.ca, user="bootstrap", token=options.token)
-    with apiclient.connect_with(by_token) as client, apiclient.one_line_errors():
+    with apiclient.connect_with(discovery.by_token(cluster, options.token)) as client, apiclient.one_line_errors():
         request = pki.certificate_request(key, identity)
         certificate = _sign(client, request, signer=CLIENT_SIGNER, usage="client auth", deadline=deadline)
     config = kubeconfig.build(
         server=cluster.server,
+        others=cluster.servers,
         ca=cluster.ca,
         user=identity.common_name,
         certificate=certificate,

@@ -11,14 +11,15 @@ from __future__ import annotations
 import base64
 import os
 import pwd
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from bootstrap.errors import BootstrapError
-from bootstrap.files import write_atomic
+from client.files import write_atomic
+from client.servers import listed, with_servers
 
 Config = dict[str, Any]
 
@@ -26,6 +27,7 @@ Config = dict[str, Any]
 def build(
     *,
     server: str,
+    others: Iterable[str] = (),
     ca: bytes,
     user: str = "",
     certificate: bytes | None = None,
@@ -33,11 +35,15 @@ def build(
     token: str | None = None,
     cluster: str = "kubernetes",
 ) -> Config:
-    """A kubeconfig with one context. Without certificate and token it has no user (the cluster-info form)."""
+    """A kubeconfig with one context. Without certificate and token it has no user (the cluster-info form).
+
+    others: more API servers of the cluster.
+    """
+    described = with_servers({"certificate-authority-data": _encode(ca)}, [server, *others])
     config: Config = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": cluster, "cluster": {"certificate-authority-data": _encode(ca), "server": server}}],
+        "clusters": [{"name": cluster, "cluster": described}],
         "users": [],
         "contexts": [],
     }
@@ -86,6 +92,11 @@ def cluster_of(config: Mapping[str, Any]) -> tuple[str, bytes]:
         raise ValueError(f"no cluster in it: {error}") from None
 
 
+def servers_of(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Every API server of the first cluster."""
+    return listed(config["clusters"][0]["cluster"])
+
+
 def user_certificate(config: Mapping[str, Any]) -> bytes:
     """The client certificate (PEM) of the first user. Raises ValueError if there is none."""
     try:
@@ -125,6 +136,15 @@ def without(existing: Mapping[str, Any], context: str) -> Config:
     if result.get("current-context") == context:
         result["current-context"] = result["contexts"][0]["name"] if result["contexts"] else ""
     return result
+
+
+def set_servers(path: Path, servers: Iterable[str]) -> None:
+    """Let the file lead to these API servers, the one it led to first if it is among them."""
+    config = load(path)
+    first = cluster_of(config)[0]
+    entry = config["clusters"][0]
+    entry["cluster"] = with_servers(entry["cluster"], sorted(servers, key=lambda server: server != first))
+    write(path, config)
 
 
 def render(admin_conf: Path, context: str) -> str:

@@ -1,7 +1,7 @@
 """What init and join can be told. Plain values, no I/O. A field with an `Option` is one of `minikctl init|join` too.
 
 All times are seconds (fractions allowed). The defaults are Kubernetes' own; the lab passes faster ones
-(LAB_TIMING in lab/cluster.py).
+(LAB_TIMING in lab/cluster.py). What all machines of a cluster must agree on is not told to join: cluster_config.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ ETCD_PEER_PORT = 23800
 POD_CIDR = "10.244.0.0/16"
 SERVICE_CIDR = "10.96.0.0/16"
 SERVICE_NODE_PORTS = "30000-32767"
-CLUSTER_DNS = "10.96.0.10"
 CLUSTER_DOMAIN = "cluster.local"
 TOKEN_TTL = 24 * 3600.0
 
@@ -34,7 +33,7 @@ class Option(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """How soon the cluster notices things, in seconds. Control plane and nodes must agree on the node part."""
+    """How soon the cluster notices things, in seconds."""
 
     node_status_update_frequency: float = 10
     node_lease_duration: float = 40
@@ -44,6 +43,20 @@ class Timing:
     leader_lease_duration: float = 15
     leader_renew_deadline: float = 10
     leader_retry_period: float = 2
+    identity_lease_duration: float = 15
+    etcd_election_timeout: float = 1
+
+    @classmethod
+    def evicting_after(cls, seconds: float) -> Timing:
+        """Pods of a dead machine are given up after about `seconds`: silence is noticed, then tolerated a while."""
+        grace = seconds * 3 / 4
+        return cls(
+            node_status_update_frequency=min(10, grace / 2.5),
+            node_lease_duration=min(40, grace * 4 / 5),
+            node_monitor_period=min(5, grace / 10),
+            node_monitor_grace_period=grace,
+            default_toleration=seconds - grace,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +94,9 @@ class InitOptions:
     token_ttl: Annotated[float, Option("--token-ttl", "How long the token is good for; 0s is for ever.")] = TOKEN_TTL
     kubeconfig: Path | None = None
     context: Annotated[str, Option("--context", "The name of the context in your kubeconfig.")] = "minik"
+    upload_certs: Annotated[
+        bool, Option("--upload-certs", "Let other control planes join, for two hours: prints their line, too.")
+    ] = False
     timing: Timing = field(default_factory=Timing)
     timeout: Annotated[float, Option("--timeout", "How long to wait for it to work.")] = 60
     extra_args: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -88,9 +104,13 @@ class InitOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class InitResult:
-    """join_command: the line to paste on the next machine. kubeconfig: the administrator's file (admin.conf)."""
+    """join_command: the line to paste on the next machine. kubeconfig: the administrator's file (admin.conf).
+
+    certificate_key: with it a machine may join as a control plane; empty unless upload_certs was asked for.
+    """
 
     join_command: str
+    certificate_key: str = ""
     kubeconfig: Path
     server: str
     token: str
@@ -127,11 +147,15 @@ class JoinOptions:
     taints: Annotated[
         tuple[str, ...], Option("--register-with-taints", "Taints of the node: KEY=VALUE:EFFECT,...")
     ] = ()
-    pod_cidr: Annotated[str, Option("--pod-network-cidr", "As given to init.")] = POD_CIDR
-    service_cidr: Annotated[str, Option("--service-cidr", "As given to init.")] = SERVICE_CIDR
-    cluster_dns: Annotated[str, Option("--cluster-dns", "The address of the cluster's DNS.")] = CLUSTER_DNS
-    cluster_domain: str = CLUSTER_DOMAIN
-    timing: Timing = field(default_factory=Timing)
+    control_plane: Annotated[
+        bool, Option("--control-plane", "Be another control plane: etcd, API server, scheduler and controllers.")
+    ] = False
+    certificate_key: Annotated[
+        str, Option("--certificate-key", "What `init --upload-certs` printed, for --control-plane.")
+    ] = ""
+    advertise_address: Annotated[
+        str | None, Option("--apiserver-advertise-address", "With --control-plane: the address others reach it at.")
+    ] = None
     timeout: Annotated[float, Option("--timeout", "How long to wait for it to work.")] = 60
     wait: bool = True
     extra_args: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from bootstrap.files import write_atomic
+from client.files import write_atomic
 
 CA_LIFETIME = timedelta(days=3650)
 LEAF_LIFETIME = timedelta(days=365)
@@ -96,17 +96,17 @@ class Authority:
         return True
 
 
-def ensure_control_plane(directory: Path, *, apiserver_names: Iterable[str], own_etcd: bool) -> None:
-    """Make every file a control plane needs that is not there yet. own_etcd False: no etcd certificates."""
+def ensure_control_plane(directory: Path, *, apiserver_names: Iterable[str], etcd_names: Sequence[str]) -> None:
+    """Make every file a control plane needs that is not there yet. etcd_names: of its own etcd, if it has one."""
     ca = Authority.ensure(directory, "kubernetes")
     server = Request(common_name="kube-apiserver", names=tuple(apiserver_names), usages=(SERVER,))
     ensure_leaf(ca, directory / "apiserver", server)
     kubelet_client = Request(common_name="kube-apiserver-kubelet-client")
     ensure_leaf(ca, directory / "apiserver-kubelet-client", kubelet_client)
     _ensure_service_account_key(directory)
-    if own_etcd:
+    if etcd_names:
         etcd_ca = Authority.ensure(directory / "etcd", "etcd-ca")
-        local = ("localhost", "127.0.0.1")
+        local = ("localhost", "127.0.0.1", *etcd_names)
         both = (SERVER, CLIENT)  # etcd dials itself: its gateway with the server certificate, peers with theirs
         ensure_leaf(etcd_ca, directory / "etcd/server", Request(common_name="etcd", names=local, usages=both))
         ensure_leaf(etcd_ca, directory / "etcd/peer", Request(common_name="etcd", names=local, usages=both))

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import httpx2
 
-from bootstrap import limits, preflight, supervisor
+from bootstrap import apiclient, credentials, discovery, limits, preflight, supervisor
 from bootstrap.commands import ControlPlane, Node
 from bootstrap.errors import BootstrapError
-from bootstrap.options import DATA_DIR
+from bootstrap.etcd import Membership
+from bootstrap.options import DATA_DIR, SECURE_PORT
 from linux import mounts, netlink, nft
 
 POD_LABEL = "io.kubernetes.pod.uid"
@@ -34,6 +35,7 @@ def reset(
     """Bring the machine back to before init and join. Raises BootstrapError if something cannot be removed."""
     preflight.require_root("reset")
     was_node = Node(data_dir).directory.exists()
+    _leave(ControlPlane(data_dir), report)
     for place in (Node(data_dir).directory, ControlPlane(data_dir).directory):
         if supervisor.running(place):
             report(f"stopping what runs in {place}")
@@ -50,6 +52,22 @@ def reset(
     with contextlib.suppress(OSError):
         data_dir.rmdir()  # only if nothing else lives there
     report("reset is complete")
+
+
+def _leave(place: ControlPlane, report: Callable[[str], None]) -> None:
+    """If there are other control planes, they go on without this one: etcd's member first, while it can be asked."""
+    address = next(
+        (child.flag("--name") for child in supervisor.configured(place.directory) if child.name == "etcd"), ""
+    )
+    if not address or not supervisor.running(place.directory):
+        return
+    try:
+        if Membership.at(place.pki, ["127.0.0.1"]).leave(address):
+            report(f"etcd goes on without {address}")
+            with apiclient.connect(place.admin_conf) as client, apiclient.one_line_errors():
+                discovery.publish(client, place, remove=credentials.server_url(address, SECURE_PORT))
+    except (BootstrapError, OSError) as error:
+        report(f"the other control planes, if there are any, were not told: {error}")
 
 
 def _remove_containers(docker_host: str) -> None:

@@ -37,7 +37,7 @@ from pathlib import Path
 
 from bootstrap import limits
 from bootstrap.errors import BootstrapError
-from bootstrap.files import write_atomic
+from client.files import write_atomic
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -50,6 +50,10 @@ class Child:
 
     name: str
     argv: tuple[str, ...]
+
+    def flag(self, name: str) -> str:
+        """The value of a flag in its command line; empty without."""
+        return next((word.partition("=")[2] for word in self.argv if word.startswith(f"{name}=")), "")
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,14 @@ def write_config(directory: Path, children: Iterable[Child]) -> None:
 def read_config(directory: Path) -> list[Child]:
     config = json.loads((directory / "supervisor.json").read_text())
     return [Child(child["name"], tuple(child["argv"])) for child in config["children"]]
+
+
+def configured(directory: Path) -> list[Child]:
+    """What is to run in `directory`; nothing where nothing was set up."""
+    try:
+        return read_config(directory)
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def start(directory: Path) -> None:
@@ -134,10 +146,7 @@ def running(directory: Path) -> int | None:
 
 def status(directory: Path) -> list[ChildStatus]:
     """What the children of `directory` are doing, in starting order."""
-    try:
-        names = [child.name for child in read_config(directory)]
-    except FileNotFoundError:
-        return []
+    names = [child.name for child in configured(directory)]
     alive = running(directory) is not None
     return [_read_status(directory, name, alive=alive) for name in names]
 

@@ -16,7 +16,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from lightkube import ApiError
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Secret
 
@@ -53,16 +52,19 @@ def parse(token: str) -> tuple[str, str]:
     return match[1], match[2]
 
 
-def secret(token: str, *, ttl: float, description: str = "") -> Secret:
-    """The Secret that makes `token` valid for `ttl` seconds (0: for ever)."""
+def secret(token: str, *, ttl: float, description: str = "", usages: bool = True) -> Secret:
+    """The Secret that makes `token` valid for `ttl` seconds (0: for ever). Without usages it only stands for a time."""
     token_id, token_secret = parse(token)
     data = {
         "token-id": token_id,
         "token-secret": token_secret,
-        "usage-bootstrap-authentication": "true",
-        "usage-bootstrap-signing": "true",
-        "auth-extra-groups": "system:bootstrappers:kubeadm:default-node-token",
     }
+    if usages:
+        data |= {
+            "usage-bootstrap-authentication": "true",
+            "usage-bootstrap-signing": "true",
+            "auth-extra-groups": "system:bootstrappers:kubeadm:default-node-token",
+        }
     if description:
         data["description"] = description
     if ttl:
@@ -86,12 +88,10 @@ def create(
     token = token or generate()
     wanted = secret(token, ttl=ttl, description=description)
     with apiclient.connect(admin_conf) as client, apiclient.one_line_errors():
-        try:
+        if replace:
+            apiclient.create_or_replace(client, wanted)
+        else:
             client.create(wanted)
-        except ApiError as error:
-            if error.status.code != 409 or not replace:
-                raise
-            client.replace(wanted)
     return token
 
 

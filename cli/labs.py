@@ -65,7 +65,7 @@ def of_server(server: str) -> str:
         # Addresses are unique: labs on one machine must have different subnets.
         for name in names:
             found = state.load(name)
-            if found and f"//{found.address(state.CONTROL)}:" in server:
+            if found and any(f"//{found.address(control)}:" in server for control in found.controls):
                 return name
     except (BootstrapError, OSError):
         pass  # No lab.
@@ -85,6 +85,9 @@ NEXT = """Try next:
 
 def up(
     nodes: Annotated[int | None, typer.Option(help="How many nodes a new lab gets.")] = None,
+    control_planes: Annotated[
+        int | None, typer.Option(help="How many control planes there shall be: 1, or 3 to survive one.")
+    ] = None,
     lab_name: LabName = "",
     subnet: Annotated[str | None, typer.Option(help="The addresses of a new lab's hosts.")] = None,
     sample: Annotated[bool, typer.Option(help="Deploy the sample and show it answering.")] = True,
@@ -99,7 +102,7 @@ def up(
     chosen = lab(lab_name or os.environ.get("MINIK_LAB") or DEFAULT, subnet=subnet)
     with told(), listener() as tell:
         counted = {} if nodes is None else {"nodes": nodes}
-        result = chosen.up(tell, kubeconfig=write_kubeconfig, **counted)
+        result = chosen.up(tell, control_planes=control_planes, kubeconfig=write_kubeconfig, **counted)
     print(f"{len(result.nodes)} nodes are Ready after {result.seconds:.1f} s\n", flush=True)
     if sample and result.nodes:
         from cli.sample import show

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from bootstrap.options import DATA_DIR, DOCKER_HOST, TOKEN_TTL, InitOptions, JoinOptions
+from bootstrap.options import DATA_DIR, DOCKER_HOST, TOKEN_TTL, InitOptions, JoinOptions, Option, Timing
 from cli.command import group
 from cli.errors import CliError
 from cli.labs import lab, told
@@ -22,8 +22,40 @@ from client.errors import ConfigError
 from client.kubeconfig import Access
 from client.kubeconfig import load as read
 
+MIN_EVICTION_SECONDS = 4.0
+"""Below, a node is taken for dead because it was busy."""
 
-@takes(InitOptions)
+
+@dataclass(frozen=True, kw_only=True)
+class InitFlags(InitOptions):
+    """What `init` can be told on the command line: its options, and shorter words for some."""
+
+    config: Annotated[Path | None, Option("--config", "A file with the cluster's ClusterConfig.")] = None
+    pod_eviction_timeout: Annotated[
+        float | None, Option("--pod-eviction-timeout", "How soon the pods of a dead machine are given up [340s]")
+    ] = None
+
+
+def _init_options(
+    *, config: Path | None = None, pod_eviction_timeout: float | None = None, **given: Any
+) -> InitOptions:
+    """Flags first, then the file, then what this control plane was made from before, then the defaults."""
+    from bootstrap import cluster_config
+    from bootstrap.commands import ControlPlane
+
+    earlier = ControlPlane(given.get("data_dir", DATA_DIR)).cluster_config
+    if config or earlier.exists():
+        with told():
+            known = cluster_config.load(config or earlier)
+        given = {"pod_cidr": known.pod_cidr, "service_cidr": known.service_cidr, "timing": known.timing} | given
+    if pod_eviction_timeout is not None:
+        if pod_eviction_timeout < MIN_EVICTION_SECONDS:
+            raise CliError(f"--pod-eviction-timeout must be at least {MIN_EVICTION_SECONDS:g}s")
+        given["timing"] = Timing.evicting_after(pod_eviction_timeout)
+    return InitOptions(**given)
+
+
+@takes(InitFlags, _init_options)
 def init(
     options: InitOptions,
     *,
@@ -42,12 +74,26 @@ def init(
 
 @takes(JoinOptions)
 def join(options: JoinOptions) -> None:
-    """Make this machine a node of a cluster."""
+    """Make this machine a node of a cluster; with --control-plane, one of its control planes."""
     with told():
+        if options.control_plane:
+            _join_control_plane(options)
+            return
         from bootstrap.join import join as start
 
         result = start(options, _say)
     print(f"node {result.node_name} ({result.node_ip}) has joined")
+
+
+def _join_control_plane(options: JoinOptions) -> None:
+    from bootstrap import kubeconfig
+    from bootstrap.commands import ControlPlane
+    from bootstrap.join_control_plane import join_control_plane
+
+    server = join_control_plane(options, _say)
+    for target in kubeconfig.user_kubeconfigs():
+        kubeconfig.merge(ControlPlane(options.data_dir).admin_conf, target, context=InitOptions.context)
+    print(f"control plane {server} has joined")
 
 
 def reset(
@@ -158,6 +204,7 @@ def kubeconfig(access: Callable[[], Access]) -> None:
         found = read(str(_admin_conf()))
     config = files.build(
         server=found.server,
+        others=found.others,
         ca=found.ca or b"",
         user=found.context,
         certificate=found.certificate,

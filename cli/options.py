@@ -23,8 +23,12 @@ from cli.errors import CliError
 Command = Callable[..., None]
 
 
-def takes(options: type[Any]) -> Callable[[Command], Command]:
-    """Let a command have a dataclass's options; its parameter `options` gets the made dataclass."""
+def takes(options: type[Any], make: Callable[..., Any] | None = None) -> Callable[[Command], Command]:
+    """Let a command have a dataclass's options; its parameter `options` gets what `make`, or the class, makes of them.
+
+    Only what was told is passed on, so that `make` may know better defaults than the class.
+    """
+    made_by = make or options
     hints = {name: type_ for name, type_ in get_type_hints(options, include_extras=True).items() if _option(type_)}
     made = [_parameter(each, hints[each.name]) for each in fields(options) if each.name in hints]
 
@@ -32,7 +36,7 @@ def takes(options: type[Any]) -> Callable[[Command], Command]:
         @wraps(function)
         def called(**values: Any) -> None:
             told = {name: value for name in hints if (value := values.pop(name)) not in (None, [], ())}
-            function(options(**{name: _value(_type(hints[name]), told[name]) for name in told}), **values)
+            function(made_by(**{name: _value(_type(hints[name]), told[name]) for name in told}), **values)
 
         change_signature(called, without=["options"], extra=made)
         return called
@@ -75,7 +79,7 @@ def _is_many(type_: Any) -> bool:
 
 def _value(type_: Any, text: Any) -> Any:
     """What a field's type makes of the command line's words. Raises CliError."""
-    if type_ is float:
+    if type_ in (float, float | None):
         from cli.wait import seconds
 
         return seconds(text)

@@ -17,10 +17,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from client.errors import ConfigError, Unreachable
 from client.kubeconfig import Access
+from client.servers import CONNECT_SECONDS as IMPATIENT_SECONDS
+from client.servers import SOCKET_OPTIONS
 
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 60.0
@@ -59,13 +61,14 @@ class _Closed(Unreachable):
 
 
 class Transport:
-    """Requests to the server of one Access."""
+    """Requests to the servers of one Access: to the first of them that answers, from then on always to that one."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
-        self._url = urlsplit(access.server)
-        if self._url.scheme not in ("http", "https") or not self._url.hostname:
-            raise ConfigError(f"the kubeconfig's server {access.server!r} is not a URL")
+        self._urls = [urlsplit(server) for server in (access.server, *access.others)]
+        for url in self._urls:
+            if url.scheme not in ("http", "https") or not url.hostname:
+                raise ConfigError(f"the kubeconfig's server {url.geturl()!r} is not a URL")
         self._tls = _tls_context(access) if self._url.scheme == "https" else None
         self._connection: http.client.HTTPConnection | None = None
         self._used = 0.0
@@ -90,6 +93,11 @@ class Transport:
                 raise
         return self._exchange(self._connect(), method, path, params, body, headers)
 
+    @property
+    def _url(self) -> SplitResult:
+        """The server that is asked now."""
+        return self._urls[0]
+
     @contextmanager
     def stream(
         self, path: str, *, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
@@ -111,17 +119,27 @@ class Transport:
         return self._connection
 
     def _open(self) -> http.client.HTTPConnection:
-        host, port = self._url.hostname or "", self._url.port
-        if self._tls is None:
-            connection = http.client.HTTPConnection(host, port, timeout=CONNECT_SECONDS)
-        else:
-            connection = _TlsConnection(host, port, self._tls, self._access.server_name)
+        """A connection to a server that takes one; those that do not are asked last from now on."""
+        for _ in self._urls[1:]:
+            try:
+                return self._dial(IMPATIENT_SECONDS)
+            except OSError:
+                self._urls.append(self._urls.pop(0))
         try:
-            connection.connect()
+            return self._dial(CONNECT_SECONDS)
         except OSError as error:
             raise self._unreachable(error) from None
+
+    def _dial(self, patience: float) -> http.client.HTTPConnection:
+        host, port = self._url.hostname or "", self._url.port
+        if self._tls is None:
+            connection = http.client.HTTPConnection(host, port, timeout=patience)
+        else:
+            connection = _TlsConnection(host, port, self._tls, self._access.server_name, patience)
+        connection.connect()
         if connection.sock:
-            connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option in SOCKET_OPTIONS:
+                connection.sock.setsockopt(*option)
             connection.sock.settimeout(ANSWER_SECONDS)
         return connection
 
@@ -158,7 +176,7 @@ class Transport:
             connection.request(method, target, body=body, headers={**self._credentials(), **(headers or {})})
             return connection.getresponse()
         except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
-            raise _Closed(f"Unable to connect to the server: {self._access.host} closed the connection") from None
+            raise _Closed(f"Unable to connect to the server: {self._url.netloc} closed the connection") from None
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(error) from None
 
@@ -169,7 +187,7 @@ class Transport:
         return headers
 
     def _unreachable(self, error: Exception) -> Unreachable:
-        host = self._access.host
+        host = self._url.netloc
         if isinstance(error, ConnectionRefusedError):
             return Unreachable(
                 f"The connection to the server {host} was refused - did you specify the right host or port?"
@@ -196,8 +214,10 @@ class _TlsConnection(http.client.HTTPConnection):
 
     default_port = 443
 
-    def __init__(self, host: str, port: int | None, context: ssl.SSLContext, server_name: str | None) -> None:
-        super().__init__(host, port, timeout=CONNECT_SECONDS)
+    def __init__(
+        self, host: str, port: int | None, context: ssl.SSLContext, server_name: str | None, patience: float
+    ) -> None:
+        super().__init__(host, port, timeout=patience)
         self._context = context
         self._server_name = server_name or host
 

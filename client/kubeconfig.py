@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from client.errors import ConfigError
+from client.servers import listed
 
 DEFAULT_FILE = "~/.kube/config"
 EXEC_PLUGIN_SECONDS = 60
@@ -34,6 +35,8 @@ class Access:
 
     context: str
     server: str
+    others: tuple[str, ...] = ()
+    """More servers of the same cluster, asked when that one does not answer."""
     namespace: str = "default"
     ca: bytes | None = None
     verify: bool = True
@@ -86,9 +89,11 @@ def resolve(config: Mapping[str, Any], *, context: str | None = None) -> Access:
     if "exec" in user:
         user = {**user, **_run_plugin(user["exec"])}
     token_file = user.get("tokenFile")
+    server, *others = (each.rstrip("/") for each in listed(cluster))
     return Access(
         context=name,
-        server=str(cluster["server"]).rstrip("/"),
+        server=server,
+        others=tuple(others),
         namespace=chosen.get("namespace") or "default",
         ca=_pem(cluster, "certificate-authority"),
         verify=not cluster.get("insecure-skip-tls-verify", False),

@@ -15,11 +15,13 @@ from pathlib import Path
 
 from lightkube.models.core_v1 import Taint
 from lightkube.resources.core_v1 import Node
+from lightkube.resources.discovery_v1 import EndpointSlice
 
 from api import meta
 from api.durations import parse_duration
 from api.process import configure_logging, run_until_signalled
 from client.config import connect
+from client.endpoints import follow
 from client.events import EventRecorder
 from client.informer import Informer
 from kubelet import limits, machine, server, source
@@ -128,6 +130,8 @@ async def run(args: argparse.Namespace) -> None:
     overlay = Overlay(network, nodes, args.hostname_override, lambda: map(meta.uid, kubelet.pods.list()))
     watch = EngineWatch(runtime, kubelet, network)
     stats = Stats(args.hostname_override, kubelet.running)
+    servers = Informer(client, EndpointSlice, namespace="default")
+    follow(client.servers, servers, Path(args.kubeconfig))
     agent = NodeAgent(client, node_settings(args, negative_oom), nodes, watch.health)
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -140,6 +144,7 @@ async def run(args: argparse.Namespace) -> None:
             tasks.create_task(kubelet.run())
             tasks.create_task(_when_pods_known(kubelet, overlay))
             tasks.create_task(watch.run(agent))
+            tasks.create_task(servers.run())
     finally:
         await network.close()
         await runtime.close()

@@ -15,18 +15,20 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from lightkube import ApiError
 from lightkube.resources.core_v1 import Node, Pod
 
-from bootstrap import apiclient, preflight
+from bootstrap import apiclient, credentials, preflight
 from bootstrap import kubeconfig as kubeconfigs
 from bootstrap.commands import ControlPlane
 from bootstrap.init import init
 from bootstrap.join import join, wait_node_ready
-from bootstrap.options import InitOptions, InitResult, JoinOptions, Timing
+from bootstrap.join_control_plane import join_control_plane
+from bootstrap.options import SECURE_PORT, InitOptions, InitResult, JoinOptions, Timing
 from lab import cgroups, faults, images, limits, netns, network, processes, recorder, state
 from lab.errors import LabError
 from lab.host import Host, HostStatus
@@ -44,9 +46,19 @@ LAB_TIMING = Timing(
     node_monitor_period=0.5,
     node_monitor_grace_period=5,
     default_toleration=2,
-    leader_lease_duration=5,
-    leader_renew_deadline=4,
+    leader_lease_duration=4,
+    leader_renew_deadline=3,
     leader_retry_period=0.5,
+    identity_lease_duration=3,
+    etcd_election_timeout=0.2,  # one member elects itself after it: so soon it is there at each start
+)
+# Several members must not lose their leader to a pause of this machine; once they have a new one, so has the rest.
+SEVERAL_TIMING = replace(
+    LAB_TIMING,
+    etcd_election_timeout=0.5,
+    leader_lease_duration=3.5,
+    leader_renew_deadline=2.8,
+    leader_retry_period=0.4,
 )
 
 
@@ -62,24 +74,26 @@ class UpResult:
 class Lab:
     """One lab by name. subnet counts only when it is made."""
 
-    def __init__(self, name: str = "minik", subnet: str = "10.89.0.0/24", *, timing: Timing = LAB_TIMING) -> None:
+    def __init__(self, name: str = "minik", subnet: str = "10.89.0.0/24") -> None:
         state.check(name, subnet)
         self.name = name
         self.subnet = subnet
-        self.timing = timing
 
     # --- the whole ------------------------------------------------------------------------------------------------
 
-    def up(self, progress: Listener = silent, *, nodes: int = 3, kubeconfig: bool = True) -> UpResult:
+    def up(
+        self, progress: Listener = silent, *, nodes: int = 3, control_planes: int | None = None, kubeconfig: bool = True
+    ) -> UpResult:
         """Start what is missing and wait until every node is Ready. Raises BootstrapError.
 
         nodes: how many a new lab gets. kubeconfig: whether the user's kubeconfig gets the lab's context.
+        control_planes: how many there shall be; None: as many as there are, or one.
         """
         steps = Steps(progress)
         preflight.require_root("up")
         preflight.require_programs(PROGRAMS)
         with state.lock(self.name):
-            lab = state.load(self.name) or self._new_state(nodes)
+            lab = self._with_control_planes(state.load(self.name) or self._new_state(nodes), control_planes)
             self._start_hosts(lab, steps)
             if kubeconfig:
                 self._write_kubeconfigs(lab)
@@ -140,13 +154,12 @@ class Lab:
         """A new host joins; returns when it is Ready."""
         preflight.require_root("node add")
         steps = Steps(progress)
-        control = self.host(state.CONTROL)
         with state.lock(self.name):
             lab = self._state()
             name = lab.add(name)
             state.save(lab)
         host = self._host(lab, name)
-        result = self._init(control, steps)
+        result = self._init(self._first_control(lab), steps, lab.control_planes)
         self._start_node(host, steps, lambda: result)
         return host.status()
 
@@ -208,6 +221,14 @@ class Lab:
         state.save(lab)
         return lab
 
+    def _with_control_planes(self, lab: state.LabState, wanted: int | None) -> state.LabState:
+        wanted = lab.control_planes if wanted is None else wanted
+        if not lab.control_planes <= wanted <= state.MOST_CONTROLS:
+            raise LabError(f"a lab has 1 to {state.MOST_CONTROLS} control planes; this one cannot have {wanted}")
+        lab.control_planes = wanted
+        state.save(lab)
+        return lab
+
     def _start_hosts(self, lab: state.LabState, steps: Steps) -> None:
         """Everything at once: engines start and images are packed while the control plane boots."""
         with steps.step("lab", "network"):
@@ -218,20 +239,52 @@ class Lab:
                 host.plug()
                 faults.heal(host)  # whatever was done to it: after `up` all is well
         packed = spawn(images.ensure, self.image_dir)
-        control_plane = spawn(self._init, hosts[0], steps)
+        first, *others = [host for host in hosts if host.role == "control"]
+        new = [host for host in others if not host.services]
+        for host in set(others) - set(new):
+            host.boot()  # before the first one is waited for: alone it has no majority
+        control_plane = spawn(self._init, first, steps, len(others) + 1, bool(new))
+        joined = spawn(self._join_control_planes, new, steps, control_plane.result)
 
         def cluster() -> InitResult:
             packed.result()
             return control_plane.result()
 
-        finish([packed, control_plane, *(spawn(self._start_node, host, steps, cluster) for host in hosts[1:])])
+        nodes = [spawn(self._start_node, host, steps, cluster) for host in hosts if host.role == "node"]
+        finish([packed, control_plane, joined, *nodes])
 
-    def _init(self, host: Host, steps: Steps) -> InitResult:
+    def _init(self, host: Host, steps: Steps, control_planes: int = 1, upload_certs: bool = False) -> InitResult:
         options = InitOptions(
-            data_dir=host.directory, advertise_address=host.address, timing=self.timing, timeout=limits.START_TIMEOUT
+            data_dir=host.directory,
+            advertise_address=host.address,
+            timing=LAB_TIMING if control_planes == 1 else SEVERAL_TIMING,
+            timeout=limits.START_TIMEOUT,
+            upload_certs=upload_certs,
         )
         with steps.step(host.name, "control plane"):
             return host.call(lambda: init(options, lambda line: None))
+
+    def _join_control_planes(self, hosts: Sequence[Host], steps: Steps, cluster: Callable[[], InitResult]) -> None:
+        """One after the other: each is to have a vote before the next asks for one."""
+        for host in hosts:
+            result = cluster()
+            options = JoinOptions(
+                server=result.server,
+                token=result.token,
+                ca_cert_hashes=(result.ca_cert_hash,),
+                control_plane=True,
+                certificate_key=result.certificate_key,
+                data_dir=host.directory,
+                advertise_address=host.address,
+                timeout=limits.START_TIMEOUT,
+            )
+            with steps.step(host.name, "control plane"):
+                host.call(partial(join_control_plane, options, lambda line: None))
+        if hosts:
+            lab = self._state()
+            for name in lab.controls:
+                servers = [credentials.server_url(lab.address(each), SECURE_PORT) for each in lab.controls]
+                kubeconfigs.set_servers(ControlPlane(state.lab_dir(self.name) / name).admin_conf, servers)
 
     def _start_node(self, host: Host, steps: Steps, cluster: Callable[[], InitResult]) -> None:
         host.plug()
@@ -249,7 +302,6 @@ class Lab:
             docker_host=host.docker_host,
             image_dir=self.image_dir,
             cgroup_parent=host.cgroup,
-            timing=self.timing,
             timeout=limits.START_TIMEOUT,
             wait=False,
         )
@@ -326,6 +378,11 @@ class Lab:
     def _host(self, lab: state.LabState, name: str) -> Host:
         return Host(self.name, name, lab.address(name), lab.network.prefixlen)
 
+    def _first_control(self, lab: state.LabState) -> Host:
+        """A control plane that is on; the first one if none is."""
+        hosts = [self._host(lab, name) for name in lab.controls]
+        return next((host for host in hosts if host.is_up()), hosts[0])
+
     def _acting(self, name: str, what: str = "") -> Host:
         """The host, for something to be done to it; `what` is noted in the lab's history."""
         preflight.require_root("node")
@@ -337,5 +394,5 @@ class Lab:
     def _node(self, name: str) -> Host:
         host = self._acting(name)
         if host.role != "node":
-            raise LabError(f"{name} is the control plane; minikctl down removes the whole lab")
+            raise LabError(f"{name} is a control plane; minikctl down removes the whole lab")
         return host

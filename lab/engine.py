@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx2
 
 from bootstrap import supervisor
-from bootstrap.files import write_atomic
+from client.files import write_atomic
 from lab import limits
 from lab.errors import LabError
 from lab.tasks import spawn

@@ -42,7 +42,7 @@ class Host:
 
     @property
     def role(self) -> str:
-        return "control" if self.name == state.CONTROL else "node"
+        return "control" if state.is_control(self.name) else "node"
 
     @property
     def namespace(self) -> str:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bootstrap.errors import PreflightError
-from bootstrap.files import write_atomic
+from client.files import write_atomic
 
 ARCHIVE = "minik.tar"
 CREATED = "1970-01-01T00:00:00Z"

@@ -20,14 +20,16 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from bootstrap.files import write_atomic
 from bootstrap.options import DATA_DIR
+from client.files import write_atomic
 from lab.errors import LabError
 
 LABS = DATA_DIR / "lab"
 RUN = Path("/run/minik")
 CONTROL = "control"
-CONTROL_NUMBER = 10  # the control plane is .10, node i is .10+i
+CONTROL_NUMBER = 10  # the first control plane is .10, the second .9, the third .8; node i is .10+i
+MOST_CONTROLS = 7
+CONTROL_NAME = re.compile(rf"{CONTROL}(-[2-{MOST_CONTROLS}])?")
 NAME = re.compile(r"[a-z][a-z0-9]{0,9}")  # names of links are limited to 15 characters
 HOST_NAME = re.compile(r"[a-z]([-a-z0-9]{0,12}[a-z0-9])?")
 
@@ -40,6 +42,7 @@ class LabState:
     subnet: str
     nodes: dict[str, int] = field(default_factory=dict)
     kubeconfigs: list[str] = field(default_factory=list)
+    control_planes: int = 1
 
     @property
     def network(self) -> ipaddress.IPv4Network:
@@ -47,10 +50,14 @@ class LabState:
 
     @property
     def hosts(self) -> list[str]:
-        return [CONTROL, *self.nodes]
+        return [*self.controls, *self.nodes]
+
+    @property
+    def controls(self) -> list[str]:
+        return [CONTROL, *(f"{CONTROL}-{number}" for number in range(2, self.control_planes + 1))]
 
     def address(self, host: str) -> str:
-        number = 0 if host == CONTROL else self.nodes[host]
+        number = -self.controls.index(host) if host in self.controls else self.nodes[host]
         return str(self.network[CONTROL_NUMBER + number])
 
     def add(self, name: str | None = None) -> str:
@@ -59,12 +66,19 @@ class LabState:
         name = name or f"node-{number}"
         if name in self.hosts:
             raise LabError(f"there is a host {name} already")
+        if is_control(name):
+            raise LabError(f"{name} is the name of a control plane")
         if not HOST_NAME.fullmatch(name):
             raise LabError(f"{name!r} is no host name: at most 14 of a-z, 0-9 and -, beginning with a letter")
         if CONTROL_NUMBER + number >= self.network.num_addresses - 1:
             raise LabError(f"the subnet {self.subnet} has no address left")
         self.nodes[name] = number
         return name
+
+
+def is_control(host: str) -> bool:
+    """Whether the host is a control plane, by its name alone: also what a crash left behind has one."""
+    return CONTROL_NAME.fullmatch(host) is not None
 
 
 def check(name: str, subnet: str) -> None:

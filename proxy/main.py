@@ -25,6 +25,7 @@ from lightkube import ConfigError
 from api.durations import parse_duration
 from api.process import configure_logging, run_until_signalled
 from client.config import connect
+from client.endpoints import follow
 from linux import nft, sysctl
 from proxy import healthz, link, policies
 from proxy.dns import RESOLV_CONF, DnsServer, Upstream, node_name_servers
@@ -90,6 +91,7 @@ async def run(options: argparse.Namespace) -> None:
         log.warning("no bridge netfilter: services between pods of this node are masqueraded")
     client = connect(options.kubeconfig, agent="kube-proxy")
     proxier = Proxier(client, facts, min_sync_seconds=options.min_sync_period)
+    follow(client.servers, proxier.slices)
     async with asyncio.TaskGroup() as group:
         if options.cluster_dns:
             group.create_task(_dns(options, proxier).serve(options.cluster_dns))

@@ -16,11 +16,11 @@ TOKEN = "abcdef.0123456789abcdef"
 @pytest.fixture
 def cluster(tmp_path: Path) -> Cluster:
     ca = pki.Authority.ensure(tmp_path, "kubernetes")
-    return Cluster("https://10.0.0.1:6443", pki.pem(ca.certificate))
+    return Cluster(("https://10.0.0.1:6443", "https://10.0.0.2:6443"), pki.pem(ca.certificate))
 
 
 def config_map(cluster: Cluster) -> dict[str, object]:
-    text = kubeconfig.dump(kubeconfig.build(server=cluster.server, ca=cluster.ca, cluster=""))
+    text = kubeconfig.dump(kubeconfig.build(server=cluster.server, others=cluster.servers, ca=cluster.ca, cluster=""))
     return {"kind": "ConfigMap", "data": {"kubeconfig": text}}
 
 

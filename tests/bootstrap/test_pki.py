@@ -16,7 +16,7 @@ NAMES = pki.apiserver_names(advertise_address="10.1.2.3", service_ip="10.96.0.1"
 
 
 def build(directory: Path, names: list[str] = NAMES) -> dict[str, bytes]:
-    pki.ensure_control_plane(directory, apiserver_names=names, own_etcd=True)
+    pki.ensure_control_plane(directory, apiserver_names=names, etcd_names=("10.1.2.3",))
     return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
@@ -31,7 +31,7 @@ def test_writes_kubeadms_file_names(tmp_path: Path) -> None:
 
 
 def test_without_own_etcd_there_are_no_etcd_files(tmp_path: Path) -> None:
-    pki.ensure_control_plane(tmp_path, apiserver_names=NAMES, own_etcd=False)
+    pki.ensure_control_plane(tmp_path, apiserver_names=NAMES, etcd_names=())
     assert not list(tmp_path.rglob("*etcd*"))
 
 

@@ -214,7 +214,7 @@ def test_names_that_do_not_exist(lab: Lab) -> None:
         lab.stop("nobody")
     with pytest.raises(LabError, match=f"there is no lab {OTHER}"):
         Lab(OTHER).stop("node-1")
-    with pytest.raises(LabError, match="control is the control plane"):
+    with pytest.raises(LabError, match="control is a control plane"):
         lab.remove_node("control")
 
 

@@ -66,6 +66,15 @@ def test_bad_subnets(subnet: str) -> None:
         state.check("tlab", subnet)
 
 
+def test_more_control_planes_are_numbered_downwards() -> None:
+    three = lab(1)
+    three.control_planes = 3
+    assert three.hosts == ["control", "control-2", "control-3", "node-1"]
+    assert [three.address(host) for host in three.hosts] == ["10.80.0.10", "10.80.0.9", "10.80.0.8", "10.80.0.11"]
+    with pytest.raises(LabError, match="control-4 is the name of a control plane"):
+        three.add("control-4")
+
+
 def test_saved_and_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(state, "LABS", tmp_path)
     assert state.load("tlab") is None
