@@ -9,7 +9,8 @@
     tokens.py, discovery.py         bootstrap tokens, and trusting a cluster by its CA's hash
     etcd.py, upload_certs.py        the members of etcd, and how keys reach another control plane
     apiclient.py                    the few requests init and join make themselves
-    supervisor.py                   keeps a machine's components running; component.py: one of them, in the foreground
+    supervisor.py, systemd.py       keeps a machine's components running, and who keeps that
+    component.py                    one component, in the foreground
     errors.py                       one line that says what to do
 
 Starts the components as processes and never imports them. The lab calls init and join like any machine.

@@ -93,14 +93,15 @@ def wait_ready(server: str, ca_file: Path, *, timeout: float) -> bool:
     return False
 
 
-def create_or_replace(client: Client, wanted: Any) -> None:
-    """Let the object be as wanted, whether there is one of its name or not."""
+def create_or_replace(client: Client, wanted: Any, *, keep: bool = False) -> None:
+    """Let the object be as wanted, whether there is one of its name or not; with `keep` that one stays as it is."""
     try:
         client.create(wanted)
     except ApiError as error:
         if error.status.code != 409:
             raise
-        client.replace(wanted)
+        if not keep:
+            client.replace(wanted)
 
 
 def base64_text(text: str) -> str:

@@ -40,6 +40,7 @@ from bootstrap import (
     pki,
     preflight,
     supervisor,
+    systemd,
     tokens,
 )
 from bootstrap.commands import ControlPlane, Node
@@ -70,16 +71,11 @@ def join(options: JoinOptions, report: Report) -> JoinResult:
         report("asking for certificates")
         _obtain_certificates(options, place, cluster, name=name, address=address, deadline=deadline)
 
-<<<<<<< HEAD
     report("starting kubelet, proxy and ingress")
-    supervisor.write_config(place.directory, commands.node(options, node_name=name, node_ip=address))
-=======
-    report("starting kubelet and proxy")
     with apiclient.connect(place.kubelet_conf) as client, apiclient.one_line_errors():
         shared = cluster_config.fetch(client)
     supervisor.write_config(place.directory, commands.node(options, shared, node_name=name, node_ip=address))
->>>>>>> 156fb9b (Several control planes: etcd members join as learners, keys travel sealed, clients go on with a server that answers; a join needs only address, token and hash)
-    supervisor.start(place.directory)
+    systemd.run(place.directory)
     if options.wait:
         wait_node_ready(place.kubelet_conf, name, timeout=deadline - time.monotonic())
         report(f"node {name} is Ready")

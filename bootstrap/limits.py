@@ -12,6 +12,7 @@ BACKOFF_FIRST = 0.2  # before a child is started again; doubles
 BACKOFF_LIMIT = 10.0
 HEALTHY_AFTER = 10.0  # up so long, then the backoff starts anew
 STOP_GRACE = 10.0  # from SIGTERM to SIGKILL, per child
+WATCHDOG = 60.0  # without a sign of life from the supervisor for so long, systemd starts it anew
 STOP_TIMEOUT = 30.0  # for all of them, then they are killed from outside
 LOG_LIMIT = 10 * 1024 * 1024  # bytes; one older file is kept as <name>.log.1
 LOG_CHECK = 10.0  # between looks at the sizes of logs

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx2
 
-from bootstrap import apiclient, credentials, discovery, limits, preflight, supervisor
+from bootstrap import apiclient, credentials, discovery, limits, preflight, supervisor, systemd
 from bootstrap.commands import ControlPlane, Node
 from bootstrap.errors import BootstrapError
 from bootstrap.etcd import Membership
@@ -36,6 +36,7 @@ def reset(
     preflight.require_root("reset")
     was_node = Node(data_dir).directory.exists()
     _leave(ControlPlane(data_dir), report)
+    systemd.remove(data_dir)
     for place in (Node(data_dir).directory, ControlPlane(data_dir).directory):
         if supervisor.running(place):
             report(f"stopping what runs in {place}")

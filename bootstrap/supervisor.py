@@ -4,7 +4,9 @@
     DIR/run/<name>.json        pid, restarts, started (Unix time), state, last_exit; DIR/run/<name>.pid beside it
     DIR/logs/<name>.log        output of the child, rotated by size; supervisor.log tells of starts and exits
 
-Interface: write_config, start, stop, status; `python -m bootstrap.supervisor DIR` is the process itself.
+Interface: write_config, start, stop, status; `python -m bootstrap.supervisor DIR` is the process itself. With
+`--foreground DATA_DIR` it stays with whoever started it, runs every part of a machine that was set up there, and tells
+systemd that it is ready and alive (sd_notify; see systemd.py).
 
 Invariants:
 - One supervisor per directory: it holds a lock on DIR/run/supervisor.lock for as long as it lives, so a stale pid
@@ -28,10 +30,11 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -39,6 +42,7 @@ from bootstrap import limits
 from bootstrap.errors import BootstrapError
 from client.files import write_atomic
 
+CONFIG = "supervisor.json"
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
@@ -74,11 +78,11 @@ class ChildStatus:
 def write_config(directory: Path, children: Iterable[Child]) -> None:
     """Say what is to run in `directory`. Takes effect with start()."""
     config = {"children": [{"name": child.name, "argv": list(child.argv)} for child in children]}
-    write_atomic(directory / "supervisor.json", json.dumps(config, indent=2) + "\n")
+    write_atomic(directory / CONFIG, json.dumps(config, indent=2) + "\n")
 
 
 def read_config(directory: Path) -> list[Child]:
-    config = json.loads((directory / "supervisor.json").read_text())
+    config = json.loads((directory / CONFIG).read_text())
     return [Child(child["name"], tuple(child["argv"])) for child in config["children"]]
 
 
@@ -88,6 +92,11 @@ def configured(directory: Path) -> list[Child]:
         return read_config(directory)
     except (OSError, ValueError, KeyError, TypeError):
         return []
+
+
+def parts(data_dir: Path) -> list[Path]:
+    """What a machine was set up to be: the directories with something to run."""
+    return [each for name in ("control-plane", "node") if (each := data_dir / name) and (each / CONFIG).exists()]
 
 
 def start(directory: Path) -> None:
@@ -250,8 +259,11 @@ class _Runner:
 class Supervisor:
     """The loop: start what is due, sleep until a signal or the next due time."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, find: Callable[[], list[Path]], *, held: Mapping[Path, int] | None = None) -> None:
+        """find: the directories to run, asked again at each SIGHUP. held: those whose locks were taken already."""
+        self.find = find
+        self.locks = dict(held or {})
+        self.notifier = _Notifier()
         self.runners: list[_Runner] = []
         self.next_log_check = time.monotonic() + limits.LOG_CHECK
 
@@ -261,6 +273,8 @@ class Supervisor:
         # the successor: dockerd waits 15 s for the containerd of a killed dockerd.
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
         self.reload()
+        self.launch_due()
+        self.notifier.tell("READY=1")
         while True:
             self.launch_due()
             received = signal.sigtimedwait(_SIGNALS, self.patience())
@@ -270,22 +284,34 @@ class Supervisor:
             if received and received.si_signo == signal.SIGHUP:
                 self.reload()
             self.rotate_logs()
+            self.notifier.tell("WATCHDOG=1")
+        self.notifier.tell("STOPPING=1")
         for runner in reversed(self.runners):
             runner.stop()
         _say("stopped")
 
     def reload(self) -> None:
-        """Take over supervisor.json: unchanged children go on undisturbed."""
-        try:
-            wanted = read_config(self.directory)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            _say(f"supervisor.json is not readable, going on with what runs: {error}")
-            return
+        """Take over each supervisor.json: unchanged children go on undisturbed."""
+        wanted = [(directory, child) for directory in self.find() for child in self.wanted(directory)]
         for runner in reversed(self.runners):
-            if runner.child not in wanted:
+            if (runner.directory, runner.child) not in wanted:
                 runner.stop()
-        kept = {runner.child: runner for runner in self.runners}
-        self.runners = [kept.get(child) or _Runner(child, self.directory) for child in wanted]
+        kept = {(runner.directory, runner.child): runner for runner in self.runners}
+        self.runners = [kept.get(each) or _Runner(each[1], each[0]) for each in wanted]
+
+    def wanted(self, directory: Path) -> list[Child]:
+        if directory not in self.locks:
+            lock = _take_lock(directory)
+            if lock is None:
+                _say(f"another supervisor is running in {directory}")
+                return []
+            self.locks[directory] = lock
+            write_atomic(directory / "run" / "supervisor.pid", f"{os.getpid()}\n", mode=0o644)
+        try:
+            return read_config(directory)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            _say(f"{directory}/supervisor.json is not readable, going on with what runs: {error}")
+            return [runner.child for runner in self.runners if runner.directory == directory]
 
     def reap(self) -> None:
         """Bury every dead process below us; note the deaths of children."""
@@ -315,6 +341,24 @@ class Supervisor:
                 runner.rotate()
 
 
+class _Notifier:
+    """Tells systemd how it goes (https://www.freedesktop.org/software/systemd/man/sd_notify.html), where there is one.
+
+    Its variables are taken out of the environment: children must not answer for us (etcd would).
+    """
+
+    def __init__(self) -> None:
+        for name in ("WATCHDOG_USEC", "WATCHDOG_PID"):
+            os.environ.pop(name, None)
+        path = os.environ.pop("NOTIFY_SOCKET", "")
+        self.address = f"\0{path[1:]}" if path.startswith("@") else path
+
+    def tell(self, state: str) -> None:
+        if self.address:
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.sendto(state.encode(), self.address)
+
+
 def _prepare_child(parent: int):  # type: ignore[no-untyped-def]
     libc = ctypes.CDLL(None, use_errno=True)
 
@@ -338,6 +382,8 @@ def _say(text: str) -> None:
 
 
 def _take_lock(directory: Path) -> int | None:
+    for name in ("run", "logs"):
+        (directory / name).mkdir(parents=True, exist_ok=True)
     lock = os.open(directory / "run" / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -349,16 +395,17 @@ def _take_lock(directory: Path) -> int | None:
 
 def main(argv: list[str] | None = None) -> int:
     """Check, take the lock, then go on in the background: the caller sees errors, the lock outlives the fork."""
-    (target,) = sys.argv[1:] if argv is None else argv
+    *flags, target = sys.argv[1:] if argv is None else argv
     directory = Path(target)
+    if flags == ["--foreground"]:
+        Supervisor(lambda: parts(directory)).run()
+        return 0
     try:
-        (directory / "run").mkdir(parents=True, exist_ok=True)
-        (directory / "logs").mkdir(exist_ok=True)
         read_config(directory)
     except (OSError, ValueError, KeyError, TypeError) as error:
         print(error, file=sys.stderr)
         return 2
-    if _take_lock(directory) is None:
+    if (held := _take_lock(directory)) is None:
         print("another supervisor is running there", file=sys.stderr)
         return 3
     if pid := os.fork():
@@ -369,7 +416,7 @@ def main(argv: list[str] | None = None) -> int:
     for descriptor in (1, 2):
         os.dup2(log, descriptor)
     os.close(log)
-    Supervisor(directory).run()
+    Supervisor(lambda: [directory], held={directory: held}).run()
     return 0
 
 

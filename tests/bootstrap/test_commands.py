@@ -62,14 +62,9 @@ def test_node_components_understand_their_lines(component: str) -> None:
         node_labels={"zone": "a", "disk": "ssd"},
         taints=("dedicated=x:NoSchedule",),
     )
-<<<<<<< HEAD
-    started = {child.name: child for child in commands.node(options, node_name="n1", node_ip="10.0.0.2")}
-    assert list(started) == ["kubelet", "proxy", "ingress"]
-=======
     cluster = ClusterConfig(timing=Timing(node_lease_duration=4))
     started = {child.name: child for child in commands.node(options, cluster, node_name="n1", node_ip="10.0.0.2")}
-    assert list(started) == ["kubelet", "proxy"]
->>>>>>> 156fb9b (Several control planes: etcd members join as learners, keys travel sealed, clients go on with a server that answers; a join needs only address, token and hash)
+    assert list(started) == ["kubelet", "proxy", "ingress"]
     parser_of(component)(list(started[component].argv[4:]))
 
 

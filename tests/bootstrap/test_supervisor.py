@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap import limits, supervisor
+from bootstrap import limits, supervisor, systemd
 from bootstrap.errors import BootstrapError
 from bootstrap.supervisor import Child
 
@@ -162,3 +163,33 @@ def test_imports_stay_light() -> None:
     code = "import sys, json, bootstrap.supervisor; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert not {"lightkube", "msgspec", "asyncio", "cryptography", "yaml"} & set(json.loads(done.stdout))
+
+
+def test_in_the_foreground_it_runs_all_parts_of_a_machine_and_tells_systemd(tmp_path: Path) -> None:
+    part, later, notices = tmp_path / "control-plane", tmp_path / "node", tmp_path / "notify"
+    supervisor.write_config(part, [shell("one", f"echo ${{NOTIFY_SOCKET:-nobody}} > {tmp_path}/told; sleep 1000")])
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(notices))
+        listener.settimeout(DEADLINE)
+        command = [sys.executable, "-P", "-m", "bootstrap.supervisor", "--foreground", str(tmp_path)]
+        process = subprocess.Popen(command, env={**os.environ, "NOTIFY_SOCKET": str(notices)}, cwd="/")
+        try:
+            assert listener.recv(100) == b"READY=1"
+            assert supervisor.running(part) == process.pid
+            eventually((tmp_path / "told").exists)
+            supervisor.write_config(later, [shell("two", "sleep 1000")])
+            process.send_signal(signal.SIGHUP)
+            eventually(lambda: running_pid(later, "two"))
+            pids = [state_of(part, "one").pid, state_of(later, "two").pid]
+        finally:
+            process.terminate()
+        assert process.wait(DEADLINE) == 0
+        assert b"STOPPING=1" in iter(lambda: listener.recv(100), None)
+    assert (tmp_path / "told").read_text() == "nobody\n", "children do not speak for the supervisor"
+    assert not any(pid and alive(pid) for pid in pids)
+
+
+def test_the_unit_of_a_checkout_with_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/srv/my 100% code/.venv/bin/python")
+    line = next(each for each in systemd.unit(Path("/var/lib/minik")).splitlines() if each.startswith("ExecStart="))
+    assert line.startswith('ExecStart="/srv/my 100%% code/.venv/bin/python" -P -m bootstrap.supervisor --foreground ')
