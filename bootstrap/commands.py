@@ -82,6 +82,10 @@ class Node:
     def state(self) -> Path:
         return self.directory / "kubelet"
 
+    @property
+    def images(self) -> Path:
+        return self.directory / "images"
+
 
 def service_ip(service_cidr: str) -> str:
     """The first address of the service range: the Service `kubernetes`."""

@@ -14,6 +14,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
@@ -57,8 +58,13 @@ CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client-kubelet"
 SERVING_SIGNER = "kubernetes.io/kubelet-serving"
 
 
-def join(options: JoinOptions, report: Report) -> JoinResult:
-    """Join the cluster at options.server. Raises BootstrapError."""
+def join(
+    options: JoinOptions, report: Report, *, images: Callable[[Path], Path | None] = lambda directory: None
+) -> JoinResult:
+    """Join the cluster at options.server. Raises BootstrapError.
+
+    images: puts archives of images into a folder for the node to load, if the options name none.
+    """
     deadline = time.monotonic() + options.timeout
     place = Node(options.data_dir)
     name, address = _preflight(options, place)
@@ -71,6 +77,7 @@ def join(options: JoinOptions, report: Report) -> JoinResult:
         report("asking for certificates")
         _obtain_certificates(options, place, cluster, name=name, address=address, deadline=deadline)
 
+    options = replace(options, image_dir=options.image_dir or images(place.images))
     report("starting kubelet, proxy and ingress")
     with apiclient.connect(place.kubelet_conf) as client, apiclient.one_line_errors():
         shared = cluster_config.fetch(client)

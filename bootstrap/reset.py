@@ -63,10 +63,10 @@ def _leave(place: ControlPlane, report: Callable[[str], None]) -> None:
     if not address or not supervisor.running(place.directory):
         return
     try:
+        with apiclient.connect(place.admin_conf) as client, apiclient.one_line_errors():
+            discovery.publish(client, place, remove=credentials.server_url(address, SECURE_PORT))
         if Membership.at(place.pki, ["127.0.0.1"]).leave(address):
             report(f"etcd goes on without {address}")
-            with apiclient.connect(place.admin_conf) as client, apiclient.one_line_errors():
-                discovery.publish(client, place, remove=credentials.server_url(address, SECURE_PORT))
     except (BootstrapError, OSError) as error:
         report(f"the other control planes, if there are any, were not told: {error}")
 

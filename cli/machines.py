@@ -81,8 +81,20 @@ def join(options: JoinOptions) -> None:
             return
         from bootstrap.join import join as start
 
-        result = start(options, _say)
+        result = start(options, _say, images=_sample_images)
     print(f"node {result.node_name} ({result.node_ip}) has joined")
+
+
+def _sample_images(directory: Path) -> Path | None:
+    """What examples/ names is on every node, as no registry has it. Without a static busybox it is left out."""
+    from bootstrap.errors import PreflightError
+    from lab import images
+
+    try:
+        return images.ensure(directory).parent
+    except PreflightError as error:
+        _say(f"the images of the examples are left out: {error}")
+        return None
 
 
 def _join_control_plane(options: JoinOptions) -> None:
