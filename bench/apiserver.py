@@ -1,123 +1,102 @@
-"""How fast an API server creates, gets and lists pods; any Kubernetes-compatible server will do.
+"""How fast API servers create, get, list and select pods: paired, in one run, loaded by wrk.
 
-    python -m bench.apiserver --kubeconfig ~/.kube/config [--clients 16] [--seconds 5] [--list-size 500]
+    python -m bench.apiserver                                       this checkout, on an etcd of its own
+    python -m bench.apiserver --checkout ../other --checkout .      two versions, in turn
+    python -m bench.apiserver --url https://HOST:6443 --token TOKEN --checkout .      any Kubernetes beside this one
 
-It makes a namespace of its own and deletes it at the end. The load comes from one process with a client as thin as
-HTTP/1.1 over TLS can be, so that on a small machine most of the time is the server's. Pods are never scheduled: they
-name a scheduler that does not exist.
+Each server is loaded while the others idle, in turn, several times; the middle of the rounds counts. Rates say what a
+client gets on this machine, where load and server share the cores; the processor's time per request is the server's
+alone, and hardly moves when the machine is busy with something else. The pods are never scheduled: they name a
+scheduler that does not exist. Needs wrk (Debian's package of that name).
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
+import contextlib
+import http.client
 import json
-import os
+import shutil
 import ssl
+import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from base64 import b64decode
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import yaml
+from bench.servers import Server
 
-try:
-    import uvloop
-except ImportError:
-    uvloop = None
+NAMESPACE = "bench"
+PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
+OTHERS = "/api/v1/namespaces/bench-others/pods"
+SCRIPT = """
+local n, made = 0, {body}
+request = function()
+  n = n + 1
+  return wrk.format("{method}", {path}, {headers}, made and made:gsub("NAME", "{prefix}-" .. n) or nil)
+end
+done = function(summary, latency)
+  local errors = summary.errors.status + summary.errors.read + summary.errors.timeout + summary.errors.connect
+  io.write(string.format('\\n@ %d %d %d %d %d\\n', summary.requests, summary.duration, errors,
+    latency:percentile(50), latency:percentile(99)))
+end
+"""
+
+
+@dataclass
+class Target:
+    """Where, as whom; `server` if it is one of ours."""
+
+    name: str
+    url: str
+    token: str
+    server: Server | None = None
+    results: dict[str, list[Result]] = field(default_factory=dict)
+
+    def headers(self) -> dict[str, str]:
+        return {
+            "Authorization": f"Bearer {self.token}",
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+        }
+
+    def connect(self) -> http.client.HTTPSConnection:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # as wrk, which asks for no certificate
+        return http.client.HTTPSConnection(urlsplit(self.url).netloc, context=context, timeout=60)
+
+    def call(self, connection: http.client.HTTPSConnection, method: str, path: str, body: bytes | None = None) -> int:
+        connection.request(method, path, body, self.headers())
+        answer = connection.getresponse()
+        content = answer.read()
+        if answer.status >= 400 and answer.status not in (404, 409):
+            raise SystemExit(f"{self.name}: {method} {path}: {answer.status} {content[:300]!r}")
+        return answer.status
 
 
 @dataclass(frozen=True)
-class Target:
-    """Where, and as whom."""
-
-    host: str
-    port: int
-    tls: ssl.SSLContext | None
-    token: str
-
-
-def read_kubeconfig(path: Path) -> Target:
-    config = yaml.safe_load(path.read_text())
-    context = _named(config["contexts"], config["current-context"])["context"]
-    cluster = _named(config["clusters"], context["cluster"])["cluster"]
-    user = _named(config["users"], context["user"])["user"]
-    url = urlsplit(cluster["server"])
-    tls = None
-    if url.scheme == "https":
-        authority = b64decode(cluster["certificate-authority-data"]).decode()
-        tls = ssl.create_default_context(cadata=authority)
-        if "client-certificate-data" in user:
-            with tempfile.TemporaryDirectory() as directory:
-                names = ("client-certificate-data", "client-key-data")
-                files = [Path(directory, name) for name in names]
-                for name, file in zip(names, files, strict=True):
-                    file.write_bytes(b64decode(user[name]))
-                tls.load_cert_chain(*files)
-    return Target(url.hostname or "", url.port or 443, tls, user.get("token", ""))
+class Result:
+    rate: float
+    p50_ms: float
+    p99_ms: float
+    processor_us: float
+    """Of the server, per request; 0 where it is not ours."""
 
 
-def _named(entries: list[dict], name: str) -> dict:  # type: ignore[type-arg]
-    return next(each for each in entries if each["name"] == name)
+@dataclass(frozen=True)
+class Work:
+    """What wrk sends again and again: a Lua expression of the path, with `n` counting."""
 
-
-class Connection(asyncio.Protocol):
-    """One keep-alive connection; a request at a time."""
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-        self._buffer = bytearray()
-        self._answer: asyncio.Future[tuple[int, bytes]] | None = None
-        self._transport: asyncio.Transport | None = None
-
-    @classmethod
-    async def open(cls, target: Target) -> Connection:
-        loop = asyncio.get_running_loop()
-        _, self = await loop.create_connection(lambda: cls(target), target.host, target.port, ssl=target.tls)
-        return self
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]
-
-    async def request(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
-        """Status and body."""
-        assert self._transport is not None
-        token = f"Authorization: Bearer {self._target.token}\r\n" if self._target.token else ""
-        head = f"{method} {path} HTTP/1.1\r\nHost: {self._target.host}\r\nAccept: application/json\r\n{token}"
-        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        self._answer = asyncio.get_running_loop().create_future()
-        self._transport.write(head.encode() + body)
-        return await self._answer
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        end = self._buffer.find(b"\r\n\r\n")
-        if end < 0 or self._answer is None or self._answer.done():
-            return
-        head = bytes(self._buffer[:end]).lower()
-        if b"transfer-encoding: chunked" in head:
-            if self._buffer.endswith(b"0\r\n\r\n"):
-                self._finish(head, b"")  # only its end matters here
-            return
-        length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
-        if len(self._buffer) >= end + 4 + length:
-            self._finish(head, bytes(self._buffer[end + 4 :]))
-
-    def _finish(self, head: bytes, body: bytes) -> None:
-        self._buffer.clear()
-        assert self._answer is not None
-        self._answer.set_result((int(head[9:12]), body))
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(ConnectionError("the server closed the connection"))
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
+    name: str
+    path: str
+    clients: int
+    method: str = "GET"
+    body: bytes = b""
 
 
 def pod(name: str, app: str) -> bytes:
@@ -132,78 +111,107 @@ def pod(name: str, app: str) -> bytes:
     return json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}).encode()
 
 
-async def measure(
-    what: str, connections: list[Connection], one: Callable[[Connection, int], Awaitable[None]], *, seconds: float
-) -> None:
-    """Let every connection call `one` again and again; print calls a second and latencies."""
-    latencies: list[float] = []
-    numbers = iter(range(1 << 60))
-    end = time.perf_counter() + seconds
+def prepare(target: Target, *, list_size: int, others: int) -> None:
+    """Pods to get and list, and ten times as many to select from."""
+    connection = target.call, target.connect()
+    for namespace in (NAMESPACE, f"{NAMESPACE}-others", f"{NAMESPACE}-made"):
+        document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+        connection[0](connection[1], "POST", "/api/v1/namespaces", json.dumps(document).encode())
+    wanted = [(PODS, f"listed-{n}", "listed") for n in range(list_size)]
+    wanted += [(OTHERS, f"other-{n}", f"group-{n % 10}") for n in range(others)]
 
-    async def work(connection: Connection) -> None:
-        while (begin := time.perf_counter()) < end:
-            await one(connection, next(numbers))
-            latencies.append(time.perf_counter() - begin)
+    def some(start: int) -> None:
+        mine = target.connect()
+        for path, name, app in wanted[start::8]:
+            target.call(mine, "POST", path, pod(name, app))
+        mine.close()
 
-    begin = time.perf_counter()
-    await asyncio.gather(*map(work, connections))
-    took = time.perf_counter() - begin
-    latencies.sort()
-    middle, slow = latencies[len(latencies) // 2], latencies[int(len(latencies) * 0.99)]
-    print(
-        f"{what:<28} {len(latencies) / took:>9.0f}/s   p50 {middle * 1e3:6.2f} ms   p99 {slow * 1e3:6.2f} ms",
-        flush=True,
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(some, range(8)))
+
+
+def measure(target: Target, work: Work, *, seconds: float, prefix: str, directory: Path) -> Result:
+    headers = "{" + ", ".join(f'["{name}"] = "{value}"' for name, value in target.headers().items()) + "}"
+    body = f"[==[{work.body.decode()}]==]" if work.body else "nil"
+    script = directory / "work.lua"
+    script.write_text(
+        SCRIPT.replace("{body}", body)
+        .replace("{method}", work.method)
+        .replace("{path}", work.path)
+        .replace("{headers}", headers)
+        .replace("{prefix}", prefix)
     )
+    before = target.server.usage()[0] if target.server else 0.0
+    command = ["wrk", "-t1", f"-c{work.clients}", f"-d{seconds:g}s", "--timeout=30s", f"-s{script}", target.url]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    after = target.server.usage()[0] if target.server else 0.0
+    line = next(line for line in done.stdout.splitlines() if line.startswith("@"))
+    requests, duration, errors, p50, p99 = map(int, line.split()[1:])
+    if errors or not requests:
+        raise SystemExit(f"{target.name}: {work.name}: {errors} of {requests} requests failed\n{done.stdout}")
+    return Result(requests / duration * 1e6, p50 / 1e3, p99 / 1e3, (after - before) / requests * 1e6)
 
 
-def expect(answer: tuple[int, bytes], *statuses: int) -> bytes:
-    if answer[0] not in statuses:
-        raise SystemExit(f"unexpected answer {answer[0]}: {answer[1][:500].decode('utf-8', 'replace')}")
-    return answer[1]
+def report(targets: list[Target], works: list[Work]) -> None:
+    width = max(len(target.name) for target in targets)
+    for work in works:
+        print(work.name)
+        first = 0.0
+        for target in targets:
+            results = target.results[work.name]
+            middle = {
+                name: statistics.median(getattr(each, name) for each in results) for name in Result.__dataclass_fields__
+            }
+            cost = f"{middle['processor_us']:8.0f} us of processor" if target.server else ""
+            first = first or middle["rate"]
+            print(
+                f"  {target.name:<{width}} {middle['rate']:>8.0f}/s  {middle['rate'] / first:5.2f}x   "
+                f"p50 {middle['p50_ms']:6.2f} ms   p99 {middle['p99_ms']:6.2f} ms {cost}"
+            )
+    for target in targets:
+        if target.server:
+            print(f"memory of {target.name}: {target.server.usage()[1] >> 20} MiB")
 
 
-async def run(arguments: argparse.Namespace) -> None:
-    target = read_kubeconfig(arguments.kubeconfig)
-    connections = [await Connection.open(target) for _ in range(arguments.clients)]
-    first = connections[0]
-    namespace = f"bench-{os.getpid()}"
-    document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
-    expect(await first.request("POST", "/api/v1/namespaces", json.dumps(document).encode()), 201)
-    pods = f"/api/v1/namespaces/{namespace}/pods"
-    try:
-        for number in range(arguments.list_size):
-            expect(await first.request("POST", pods, pod(f"listed-{number}", "listed")), 201)
-
-        async def get(connection: Connection, number: int) -> None:
-            expect(await connection.request("GET", f"{pods}/listed-{number % arguments.list_size}"), 200)
-
-        async def listed(connection: Connection, number: int) -> None:
-            expect(await connection.request("GET", pods), 200)
-
-        async def create(connection: Connection, number: int) -> None:
-            expect(await connection.request("POST", pods, pod(f"made-{number}", "made")), 201)
-
-        await measure(f"get a pod, {arguments.clients} clients", connections, get, seconds=arguments.seconds)
-        await measure(f"list {arguments.list_size} pods, 4 clients", connections[:4], listed, seconds=arguments.seconds)
-        await measure(f"create pods, {arguments.clients} clients", connections, create, seconds=arguments.seconds)
-    finally:
-        await first.request("DELETE", f"{pods}?gracePeriodSeconds=0")
-        await first.request("DELETE", f"/api/v1/namespaces/{namespace}")
-        for connection in connections:
-            connection.close()
+@contextlib.contextmanager
+def opened(arguments: argparse.Namespace) -> Iterator[list[Target]]:
+    with contextlib.ExitStack() as stack:
+        targets = [Target(url, url.rstrip("/"), arguments.token) for url in arguments.url]
+        for checkout in arguments.checkout or ([] if targets else [Path()]):
+            server = stack.enter_context(Server(checkout))
+            targets.append(Target(str(checkout), server.url, server.token, server))
+        yield targets
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--kubeconfig", type=Path, default=Path(os.environ.get("KUBECONFIG", "~/.kube/config")).expanduser()
-    )
+    parser.add_argument("--checkout", type=Path, action="append", default=[], help="of minik, with a .venv or ours")
+    parser.add_argument("--url", action="append", default=[], help="of another API server")
+    parser.add_argument("--token", default="", help="an administrator's, for --url")
     parser.add_argument("--clients", type=int, default=16)
-    parser.add_argument("--seconds", type=float, default=5.0, help="how long each figure is measured")
+    parser.add_argument("--seconds", type=float, default=3.0, help="how long each figure is measured, each round")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--list-size", type=int, default=500)
     arguments = parser.parse_args()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop if uvloop else None) as runner:
-        runner.run(run(arguments))
+    if shutil.which("wrk") is None:
+        sys.exit("this needs wrk: apt-get install wrk")
+    size, clients = arguments.list_size, arguments.clients
+    works = [
+        Work("get a pod", f'"{PODS}/listed-" .. n % {size}', clients),
+        Work(f"list {size} pods", f'"{PODS}"', 4),
+        Work(f"select {size} of {size * 10} pods by label", f'"{OTHERS}?labelSelector=app%3Dgroup-" .. n % 10', 4),
+        Work("create a pod", f'"/api/v1/namespaces/{NAMESPACE}-made/pods"', clients, "POST", pod("NAME", "made")),
+    ]
+    with tempfile.TemporaryDirectory() as directory, opened(arguments) as targets:
+        for target in targets:
+            prepare(target, list_size=size, others=size * 10)
+        for turn in range(arguments.rounds):
+            for work in works:
+                for index, target in enumerate(targets[:: -1 if turn % 2 else 1]):
+                    prefix = f"made-{turn}-{index}-{time.time_ns()}"
+                    result = measure(target, work, seconds=arguments.seconds, prefix=prefix, directory=Path(directory))
+                    target.results.setdefault(work.name, []).append(result)
+        report(targets, works)
 
 
 if __name__ == "__main__":

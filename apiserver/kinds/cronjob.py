@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from lightkube.models.batch_v1 import CronJobStatus
 from lightkube.resources.batch_v1 import CronJob
@@ -13,6 +12,7 @@ from api.durations import since
 from apiserver.kinds.job import spec_defaults, spec_rules
 from apiserver.registry import names, rules
 from apiserver.registry.columns import AGE, CONTAINERS, IMAGES, NAME, NONE, SELECTOR, Column, Object, at
+from apiserver.registry.defaults import filled
 from apiserver.registry.kind import Kind
 from apiserver.verbs.status import STATUS
 
@@ -20,16 +20,13 @@ LONGEST_NAME = 52
 """A Job's name adds a dash and ten digits, and must stay a label of 63 characters."""
 
 
-def defaults(obj: Any) -> None:
-    spec = obj.spec
-    if spec is None:
-        return
-    spec.concurrencyPolicy = spec.concurrencyPolicy or "Allow"
-    spec.suspend = bool(spec.suspend)
-    spec.successfulJobsHistoryLimit = 3 if spec.successfulJobsHistoryLimit is None else spec.successfulJobsHistoryLimit
-    spec.failedJobsHistoryLimit = 1 if spec.failedJobsHistoryLimit is None else spec.failedJobsHistoryLimit
-    if spec.jobTemplate is not None and spec.jobTemplate.spec is not None:
-        spec_defaults(spec.jobTemplate.spec)
+DEFAULTS = {
+    "concurrencyPolicy": "Allow",
+    "suspend": False,
+    "successfulJobsHistoryLimit": 3,
+    "failedJobsHistoryLimit": 1,
+    "jobTemplate": {"spec": spec_defaults},
+}
 
 
 def schedule(text: str) -> Iterator[str]:
@@ -78,7 +75,7 @@ CRON_JOB = Kind(
     ),
     counts_generations=True,
     name_rule=name,
-    defaults=defaults,
+    defaults=filled({"spec": DEFAULTS}),
     initial_status=lambda obj: CronJobStatus(),
     rules=(
         rules.required("spec.schedule"),

@@ -5,30 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lightkube.models.apps_v1 import DaemonSetStatus, DaemonSetUpdateStrategy, RollingUpdateDaemonSet
+from lightkube.models.apps_v1 import DaemonSetStatus
 from lightkube.resources.apps_v1 import DaemonSet
 
 from api.errors import FieldError, invalid
 from apiserver.kinds import pod_spec
-from apiserver.kinds.workloads import template_defaults
 from apiserver.registry import fields, rules
 from apiserver.registry.columns import AGE, CONTAINERS, IMAGES, NAME, SELECTOR, Column, at, map_text, number
+from apiserver.registry.defaults import filled, made
 from apiserver.registry.kind import Kind
 from apiserver.verbs.status import STATUS
 
-
-def defaults(obj: Any) -> None:
-    template_defaults(obj)
-    spec = obj.spec
-    if spec is None:
-        return
-    strategy = spec.updateStrategy = spec.updateStrategy or DaemonSetUpdateStrategy()
-    strategy.type = strategy.type or "RollingUpdate"
-    if strategy.type == "RollingUpdate":
-        rolling = strategy.rollingUpdate = strategy.rollingUpdate or RollingUpdateDaemonSet()
-        rolling.maxUnavailable = 1 if rolling.maxUnavailable is None else rolling.maxUnavailable
-        rolling.maxSurge = 0 if rolling.maxSurge is None else rolling.maxSurge
-    spec.revisionHistoryLimit = 10 if spec.revisionHistoryLimit is None else spec.revisionHistoryLimit
+_ROLLING = made({"maxUnavailable": 1, "maxSurge": 0}, when=("type", "RollingUpdate"))
+DEFAULTS = {
+    "template": pod_spec.TEMPLATE,
+    "updateStrategy": made({"type": "RollingUpdate", "rollingUpdate": _ROLLING}),
+    "revisionHistoryLimit": 10,
+}
 
 
 def rollout(obj: Any) -> Iterator[FieldError]:
@@ -62,7 +55,7 @@ DAEMON_SET = Kind(
         SELECTOR,
     ),
     counts_generations=True,
-    defaults=defaults,
+    defaults=filled({"spec": DEFAULTS}),
     initial_status=lambda obj: DaemonSetStatus(0, 0, 0, 0),
     rules=(
         rules.selects_template("daemonset"),

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lightkube.resources.core_v1 import Endpoints
 
 from apiserver.registry import names, rules
 from apiserver.registry.columns import AGE, NAME, Column, Object, listed
+from apiserver.registry.defaults import filled
 from apiserver.registry.kind import Kind
-
-
-def defaults(obj: Any) -> None:
-    for subset in obj.subsets or ():
-        for port in subset.ports or ():
-            port.protocol = port.protocol or "TCP"
 
 
 def _endpoints(obj: Object) -> str:
@@ -31,7 +24,7 @@ ENDPOINTS = Kind(
     short_names=("ep",),
     singular="endpoints",
     columns=(NAME, Column("Endpoints", _endpoints), AGE),
-    defaults=defaults,
+    defaults=filled({"subsets": [{"ports": [{"protocol": "TCP"}]}]}),
     rules=(
         rules.required("subsets[*].addresses[*].ip"),
         rules.address("subsets[*].addresses[*].ip"),

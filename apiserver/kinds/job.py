@@ -16,6 +16,7 @@ from api.errors import FieldError, invalid, required
 from apiserver.kinds import pod_spec
 from apiserver.registry import fields, rules
 from apiserver.registry.columns import AGE, CONTAINERS, IMAGES, NAME, SELECTOR, Column, Object, condition
+from apiserver.registry.defaults import fill, filled
 from apiserver.registry.kind import Kind
 from apiserver.verbs.status import STATUS
 
@@ -25,27 +26,29 @@ OLD_LABELS = ("controller-uid", "job-name")
 """What the two were called before; still written, as people select by them."""
 
 
-def spec_defaults(spec: JobSpec) -> None:
-    """Also those of a CronJob's template."""
+def _depending(spec: JobSpec) -> None:
+    """Defaults that depend on what else is said, before the others say it."""
     if spec.completions is None and spec.parallelism is None:
         spec.completions = 1
-    spec.parallelism = 1 if spec.parallelism is None else spec.parallelism
     if spec.backoffLimit is None:
         spec.backoffLimit = 6 if spec.backoffLimitPerIndex is None else 2**31 - 1
-    spec.completionMode = spec.completionMode or "NonIndexed"
-    spec.suspend = bool(spec.suspend)
     if spec.podReplacementPolicy is None:
         spec.podReplacementPolicy = "TerminatingOrFailed" if spec.podFailurePolicy is None else "Failed"
-    for rule in (spec.podFailurePolicy and spec.podFailurePolicy.rules) or []:
-        for pattern in rule.onPodConditions or []:
-            pattern.status = pattern.status or "True"
-    if spec.template is not None and spec.template.spec is not None:
-        pod_spec.set_defaults(spec.template.spec)
 
 
-def defaults(obj: Any) -> None:
-    if obj.spec is not None:
-        spec_defaults(obj.spec)
+_DEFAULTS = {
+    "parallelism": 1,
+    "completionMode": "NonIndexed",
+    "suspend": False,
+    "podFailurePolicy": {"rules": [{"onPodConditions": [{"status": "True"}]}]},
+    "template": pod_spec.TEMPLATE,
+}
+
+
+def spec_defaults(spec: JobSpec) -> None:
+    """Also those of a CronJob's template."""
+    _depending(spec)
+    fill(spec, _DEFAULTS)
 
 
 def select_own_pods(obj: Any) -> None:
@@ -189,7 +192,7 @@ JOB = Kind(
         SELECTOR,
     ),
     counts_generations=True,
-    defaults=defaults,
+    defaults=filled({"spec": spec_defaults}),
     prepare_create=select_own_pods,
     initial_status=lambda obj: JobStatus(),
     rules=(

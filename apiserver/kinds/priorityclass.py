@@ -16,6 +16,7 @@ from api.errors import FieldError, forbidden
 from apiserver.admission.priority import OneDefaultClass
 from apiserver.registry import rules
 from apiserver.registry.columns import AGE, NAME, Column, at
+from apiserver.registry.defaults import filled
 from apiserver.registry.kind import Kind
 
 HIGHEST_OF_USERS = 1_000_000_000
@@ -33,10 +34,6 @@ def system_classes() -> list[PriorityClass]:
         PriorityClass(metadata=ObjectMeta(name=name), value=value, description=DESCRIPTIONS[name])
         for name, value in SYSTEM.items()
     ]
-
-
-def defaults(obj: Any) -> None:
-    obj.preemptionPolicy = obj.preemptionPolicy or "PreemptLowerPriority"
 
 
 def reserved(obj: Any) -> Iterator[FieldError]:
@@ -64,7 +61,7 @@ PRIORITY_CLASS = Kind(
         AGE,
         Column("PreemptionPolicy", at("preemptionPolicy"), wide=True),
     ),
-    defaults=defaults,
+    defaults=filled({"value": 0, "preemptionPolicy": "PreemptLowerPriority"}),
     rules=(reserved, rules.one_of("preemptionPolicy", "PreemptLowerPriority", "Never")),
     immutable=("preemptionPolicy",),
     change_rules=(same_value,),

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lightkube.models.apps_v1 import (
-    RollingUpdateStatefulSetStrategy,
-    StatefulSetPersistentVolumeClaimRetentionPolicy,
     StatefulSetStatus,
-    StatefulSetUpdateStrategy,
 )
 from lightkube.resources.apps_v1 import StatefulSet
 
 from apiserver.kinds.persistentvolumeclaim import claim_defaults
-from apiserver.kinds.workloads import COUNTS, REPLICA_RULES, replicas_defaults
+from apiserver.kinds.workloads import COUNTS, REPLICA_RULES, REPLICAS
 from apiserver.registry import rules
 from apiserver.registry.columns import AGE, CONTAINERS, IMAGES, NAME, Column, at
+from apiserver.registry.defaults import filled, made
 from apiserver.registry.kind import Kind
 from apiserver.verbs.scale import SCALE
 from apiserver.verbs.status import STATUS
@@ -31,24 +27,15 @@ CHANGEABLE = (
 )
 
 
-def defaults(obj: Any) -> None:
-    replicas_defaults(obj)
-    spec = obj.spec
-    if spec is None:
-        return
-    spec.podManagementPolicy = spec.podManagementPolicy or "OrderedReady"
-    strategy = spec.updateStrategy = spec.updateStrategy or StatefulSetUpdateStrategy()
-    strategy.type = strategy.type or "RollingUpdate"
-    if strategy.type == "RollingUpdate":
-        rolling = strategy.rollingUpdate = strategy.rollingUpdate or RollingUpdateStatefulSetStrategy()
-        rolling.partition = rolling.partition or 0
-    spec.revisionHistoryLimit = 10 if spec.revisionHistoryLimit is None else spec.revisionHistoryLimit
-    policy = spec.persistentVolumeClaimRetentionPolicy = (
-        spec.persistentVolumeClaimRetentionPolicy or StatefulSetPersistentVolumeClaimRetentionPolicy()
-    )
-    policy.whenDeleted, policy.whenScaled = policy.whenDeleted or "Retain", policy.whenScaled or "Retain"
-    for template in spec.volumeClaimTemplates or []:
-        claim_defaults(template)
+_ROLLING = made({"partition": 0}, when=("type", "RollingUpdate"))
+DEFAULTS = {
+    **REPLICAS,
+    "podManagementPolicy": "OrderedReady",
+    "updateStrategy": made({"type": "RollingUpdate", "rollingUpdate": _ROLLING}),
+    "revisionHistoryLimit": 10,
+    "persistentVolumeClaimRetentionPolicy": made({"whenDeleted": "Retain", "whenScaled": "Retain"}),
+    "volumeClaimTemplates": [claim_defaults],
+}
 
 
 STATEFUL_SET = Kind(
@@ -64,7 +51,7 @@ STATEFUL_SET = Kind(
         IMAGES,
     ),
     counts_generations=True,
-    defaults=defaults,
+    defaults=filled({"spec": DEFAULTS}),
     initial_status=lambda obj: StatefulSetStatus(replicas=0),
     rules=(
         rules.selects_template("statefulset"),

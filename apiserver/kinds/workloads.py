@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lightkube.models.apps_v1 import DeploymentStrategy, ReplicaSetStatus, RollingUpdateDeployment
+from lightkube.models.apps_v1 import ReplicaSetStatus
 from lightkube.models.core_v1 import ReplicationControllerStatus
 from lightkube.resources.apps_v1 import Deployment, ReplicaSet
 from lightkube.resources.core_v1 import PodTemplate, ReplicationController
@@ -15,6 +15,7 @@ from api.selectors import from_map
 from apiserver.kinds import pod_spec
 from apiserver.registry import fields, rules
 from apiserver.registry.columns import AGE, CONTAINERS, IMAGES, NAME, SELECTOR, Column, at, map_text, number
+from apiserver.registry.defaults import filled, made
 from apiserver.registry.kind import Kind
 from apiserver.verbs.scale import SCALE
 from apiserver.verbs.status import STATUS
@@ -22,16 +23,8 @@ from apiserver.verbs.status import STATUS
 COUNTS = tuple(f"status.{each}" for each in ("replicas", "readyReplicas", "availableReplicas", "observedGeneration"))
 
 
-def template_defaults(obj: Any) -> None:
-    spec = fields.get(obj, "spec.template.spec")
-    if spec is not None:
-        pod_spec.set_defaults(spec)
-
-
-def replicas_defaults(obj: Any) -> None:
-    if obj.spec is not None and obj.spec.replicas is None:
-        obj.spec.replicas = 1
-    template_defaults(obj)
+REPLICAS = {"replicas": 1, "template": pod_spec.TEMPLATE}
+"""The defaults of what keeps so many pods of a template."""
 
 
 # --- ReplicaSets ------------------------------------------------------------------------------------------------
@@ -59,7 +52,7 @@ REPLICA_SET = Kind(
         SELECTOR,
     ),
     counts_generations=True,
-    defaults=replicas_defaults,
+    defaults=filled({"spec": REPLICAS}),
     initial_status=lambda obj: ReplicaSetStatus(replicas=0),
     rules=(rules.selects_template("replicaset"), *REPLICA_RULES),
     immutable=("spec.selector",),
@@ -70,21 +63,13 @@ REPLICA_SET = Kind(
 # --- Deployments ------------------------------------------------------------------------------------------------
 
 
-def deployment_defaults(obj: Any) -> None:
-    replicas_defaults(obj)
-    spec = obj.spec
-    if spec is None:
-        return
-    strategy = spec.strategy = spec.strategy or DeploymentStrategy()
-    strategy.type = strategy.type or "RollingUpdate"
-    if strategy.type == "RollingUpdate":
-        update = strategy.rollingUpdate = strategy.rollingUpdate or RollingUpdateDeployment()
-        update.maxUnavailable = "25%" if update.maxUnavailable is None else update.maxUnavailable
-        update.maxSurge = "25%" if update.maxSurge is None else update.maxSurge
-    if spec.revisionHistoryLimit is None:
-        spec.revisionHistoryLimit = 10
-    if spec.progressDeadlineSeconds is None:
-        spec.progressDeadlineSeconds = 600
+_ROLLING = made({"maxUnavailable": "25%", "maxSurge": "25%"}, when=("type", "RollingUpdate"))
+DEPLOYMENT_DEFAULTS = {
+    **REPLICAS,
+    "strategy": made({"type": "RollingUpdate", "rollingUpdate": _ROLLING}),
+    "revisionHistoryLimit": 10,
+    "progressDeadlineSeconds": 600,
+}
 
 
 def count_annotations(new: Any, old: Any) -> None:
@@ -140,7 +125,7 @@ DEPLOYMENT = Kind(
         SELECTOR,
     ),
     counts_generations=True,
-    defaults=deployment_defaults,
+    defaults=filled({"spec": DEPLOYMENT_DEFAULTS}),
     prepare_update=count_annotations,
     rules=(
         rules.selects_template("deployment"),
@@ -162,7 +147,6 @@ DEPLOYMENT = Kind(
 
 def controller_defaults(obj: Any) -> None:
     """A ReplicationController selects by its template's labels when it says nothing else, and is labelled so."""
-    replicas_defaults(obj)
     labels = fields.get(obj, "spec.template.metadata.labels")
     if labels:
         obj.spec.selector = obj.spec.selector or {**labels}
@@ -185,16 +169,11 @@ REPLICATION_CONTROLLER = Kind(
     selectable=("status.replicas",),
     columns=REPLICA_SET.columns,
     counts_generations=True,
-    defaults=controller_defaults,
+    defaults=filled({"spec": REPLICAS}, controller_defaults),
     initial_status=lambda obj: ReplicationControllerStatus(replicas=0),
     rules=(rules.labels("spec.selector"), selects_its_template, *REPLICA_RULES),
     status_rules=(rules.status_not_negative(*COUNTS),),
 )
-
-
-def pod_template_defaults(obj: Any) -> None:
-    if obj.template is not None and obj.template.spec is not None:
-        pod_spec.set_defaults(obj.template.spec)
 
 
 POD_TEMPLATE = Kind(
@@ -207,7 +186,7 @@ POD_TEMPLATE = Kind(
     ),
     counts_generations=True,
     specification=lambda obj: obj.template,
-    defaults=pod_template_defaults,
+    defaults=filled({"template": pod_spec.TEMPLATE}),
     rules=(pod_spec.template_rule("template", restart=()),),
     returns_deleted=True,
 )

@@ -22,7 +22,7 @@ Shape = Mapping[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class made:
-    """A shape whose object comes into being where it is absent, if another member has a certain value."""
+    """A shape whose object comes into being where it is absent; nothing of it unless another member has a value."""
 
     shape: Shape
     when: tuple[str, str] | None = None
@@ -56,10 +56,10 @@ def fill(obj: Any, shape: Shape) -> None:
             for each in value or ():
                 _into(each, default[0])
         elif kind is made:
-            if value is None and (default.when is None or getattr(obj, default.when[0]) == default.when[1]):
-                value = _class_of(obj.__class__, name)()
-                setattr(obj, name, value)
-            if value is not None:
+            if default.when is None or getattr(obj, default.when[0]) == default.when[1]:
+                if value is None:
+                    value = _class_of(obj.__class__, name)()
+                    setattr(obj, name, value)
                 fill(value, default.shape)
         elif kind is nonzero:
             setattr(obj, name, value or default.value)

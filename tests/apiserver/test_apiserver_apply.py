@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from apiserver.patch import managed_fields, typed
-from apiserver.patch.managed_fields import ANCIENT, ApplyConflict, Writer, applied, fields_of, minus, union, updated
+from apiserver.patch.field_sets import fields_of, minus, union
+from apiserver.patch.managed_fields import ANCIENT, ApplyConflict, Writer, applied, updated
 from apiserver.schema import node
 
 NS = "/api/v1/namespaces/default"

@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+from apiserver.kinds import builtin
+from apiserver.registry.kind import Kind
+
+KINDS = [kind for kind in builtin() if "create" in kind.verbs]
 CONFIGS = "/api/v1/namespaces/default/configmaps"
 SERVICES = "/api/v1/namespaces/default/services"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
@@ -80,3 +84,12 @@ async def test_lists_that_are_null_as_go_writes_them(api: Any) -> None:
     pod = {"metadata": {"name": "a"}, "spec": {"containers": None}}
     answer = await api.post("/api/v1/namespaces/default/pods", pod)
     assert answer.status == 422 and "spec.containers: Required value" in answer.message
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: f"{kind.qualified}-{kind.version}")
+async def test_an_object_with_as_good_as_nothing_in_it_is_taken_or_refused(api: Any, kind: Kind) -> None:
+    identity = {"apiVersion": kind.api_version, "kind": kind.kind}
+    for number, rest in enumerate(({}, {"spec": {}}, {"spec": {}, "metadata": {"generateName": "a-"}}, {"status": {}})):
+        body = identity | {"metadata": {"name": f"a-{number}"}} | rest
+        answer = await api.post(kind.path("default"), body)
+        assert answer.status in (200, 201, 400, 403, 404, 422), answer.message
