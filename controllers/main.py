@@ -32,8 +32,8 @@ from controllers.endpointslice import EndpointSliceController
 from controllers.endpointslicemirroring import EndpointSliceMirroringController
 from controllers.garbage_collector import GarbageCollector
 from controllers.horizontalpodautoscaler import SYNC_SECONDS, HorizontalPodAutoscalerController
-from controllers.ingress import IngressController
 from controllers.job import JobController
+from controllers.loadbalancer import LoadBalancerController
 from controllers.manager import Manager
 from controllers.namespace import NamespaceController
 from controllers.node_ipam import NodeIpamController
@@ -90,7 +90,7 @@ def build(client: Client, options: argparse.Namespace) -> Manager:
     EndpointSliceController(manager)
     EndpointsController(manager)
     EndpointSliceMirroringController(manager)
-    IngressController(manager)
+    LoadBalancerController(manager)
     NodeLifecycleController(
         manager,
         timing=Timing(

@@ -18,6 +18,8 @@ Invariants
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -89,6 +91,8 @@ def base_rules(facts: NodeFacts) -> Ruleset:
             "prerouting": "type nat hook prerouting priority dstnat",
             "output": "type nat hook output priority -100",
             "postrouting": "type nat hook postrouting priority srcnat",
+            "firewall-prerouting": "type filter hook prerouting priority dstnat - 10",
+            "firewall-output": "type filter hook output priority -110",
             "filter-input": "type filter hook input priority filter",
             "filter-forward": "type filter hook forward priority filter",
             "filter-output": "type filter hook output priority filter",
@@ -98,6 +102,7 @@ def base_rules(facts: NodeFacts) -> Ruleset:
             "service-nodeports": f"map {{ type {by_port}; }}",
             "unserved-ips": f"map {{ type {by_address}; }}",
             "unserved-nodeports": f"map {{ type {by_port}; }}",
+            "firewall-ips": f"map {{ type {by_address}; }}",
             "cluster-ips": "set { type ipv4_addr; }",
             "hairpins": "set { type ipv4_addr . ipv4_addr; }",
         },
@@ -110,6 +115,9 @@ def base_rules(facts: NodeFacts) -> Ruleset:
                 "ip daddr . meta l4proto . th dport vmap @service-ips",
                 "fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @service-nodeports",
             ),
+            # Before a load balancer's address is translated: who may use it (loadBalancerSourceRanges).
+            "firewall-prerouting": ("ip daddr . meta l4proto . th dport vmap @firewall-ips",),
+            "firewall-output": ("ip daddr . meta l4proto . th dport vmap @firewall-ips",),
             # A node port is an address of the node; replies to the node's own connections are not for us.
             "filter-input": (
                 "ct direction original meta l4proto . th dport vmap @unserved-nodeports",
@@ -159,6 +167,14 @@ def service_rules(service: Service, slices: Iterable[EndpointSlice], facts: Node
 
 def _is_nameable(service: Service) -> bool:
     return all(_LABEL.fullmatch(part) and len(part) <= 63 for part in (meta.namespace(service), meta.name(service)))
+
+
+def _networks(texts: Iterable[str]) -> Iterable[ipaddress.IPv4Network]:
+    found = []
+    for text in texts:
+        with contextlib.suppress(ValueError):
+            found.append(ipaddress.IPv4Network(text.strip(), strict=False))
+    return ipaddress.collapse_addresses(found)
 
 
 def _is_usable(port: core_v1.ServicePort) -> bool:
@@ -214,6 +230,7 @@ class _PortRules:
         if not addresses and not 0 < node_port < 65536:
             return
         only_local = self.spec.externalTrafficPolicy == "Local"
+        self._firewall()
         if self.all:
             chain = f"external-{self.id}"
             self.chains[chain] = self._external_rules(only_local=only_local)
@@ -230,10 +247,22 @@ class _PortRules:
         own = (f"fib saddr type local {_MARK}", f"fib saddr type local goto {balance}")
         return (*inside, *own, *((f"goto {self._balance(local=True)}",) if self.local else ()))
 
-    def _external_addresses(self) -> Iterator[str]:
+    def _firewall(self) -> None:
+        """Only the ranges a load balancer's Service names may use its addresses."""
+        if not self.spec.loadBalancerSourceRanges:
+            return
+        ranges = [str(each) for each in _networks(self.spec.loadBalancerSourceRanges)]
+        chain = f"firewall-{self.id}"
+        self.chains[chain] = (f"ip saddr != {{ {', '.join(ranges)} }} drop" if ranges else "drop",)
+        for address in filter(None, map(ipv4, self._balanced_addresses())):
+            self._address("firewall-ips", address, f"goto {chain}")
+
+    def _balanced_addresses(self) -> list[str]:
         status = self.service.status.loadBalancer if self.service.status else None
-        ingress = [each.ip or "" for each in (status.ingress if status else None) or []]
-        for text in [*(self.spec.externalIPs or []), *ingress]:
+        return [each.ip or "" for each in (status.ingress if status else None) or []]
+
+    def _external_addresses(self) -> Iterator[str]:
+        for text in [*(self.spec.externalIPs or []), *self._balanced_addresses()]:
             if address := ipv4(text):
                 yield address
 

@@ -20,6 +20,14 @@ from apiserver.verbs.status import STATUS
 TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 WITH_NODE_PORTS = ("NodePort", "LoadBalancer")
 HEADLESS = "None"
+OF_TYPES = {
+    "externalTrafficPolicy": WITH_NODE_PORTS,
+    "allocateLoadBalancerNodePorts": ("LoadBalancer",),
+    "loadBalancerClass": ("LoadBalancer",),
+    "loadBalancerSourceRanges": ("LoadBalancer",),
+}
+"""Fields that only Services of some types may have."""
+LONGEST_AFFINITY_SECONDS = 86400
 
 
 def defaults(obj: Any) -> None:
@@ -31,7 +39,8 @@ def defaults(obj: Any) -> None:
     if spec.sessionAffinity == "ClientIP":
         config = spec.sessionAffinityConfig = spec.sessionAffinityConfig or SessionAffinityConfig()
         config.clientIP = config.clientIP or ClientIPConfig()
-        config.clientIP.timeoutSeconds = config.clientIP.timeoutSeconds or 10800
+        if config.clientIP.timeoutSeconds is None:
+            config.clientIP.timeoutSeconds = 10800
     for port in spec.ports or ():
         port.protocol = port.protocol or "TCP"
         if port.targetPort in (None, 0, ""):
@@ -57,6 +66,9 @@ def keep_allocated(new: Any, old: Any) -> None:
         _keep_node_ports(new.spec, old.spec)
     else:
         _drop_node_ports(new.spec, old.spec)
+    for field, types in OF_TYPES.items():
+        if new.spec.type not in types and getattr(new.spec, field) == getattr(old.spec, field):
+            setattr(new.spec, field, None)  # what only the type before had (Kubernetes' dropTypeDependentFields)
     if new.spec.type == "ExternalName" and old.spec.type != "ExternalName":
         new.spec.clusterIP = new.spec.clusterIPs = new.spec.ipFamilies = new.spec.ipFamilyPolicy = None
 
@@ -170,6 +182,26 @@ def ports(obj: Any) -> Iterator[FieldError]:
             yield forbidden(f"{path}.nodePort", f"may not be used when `type` is '{spec.type}'")
 
 
+def traffic(obj: Any) -> Iterator[FieldError]:
+    """Who may come from outside, to which pods, and how long to the same one."""
+    spec = obj.spec
+    if spec is None:
+        return
+    is_external = spec.type in WITH_NODE_PORTS or bool(spec.externalIPs)
+    if spec.externalTrafficPolicy and not is_external:
+        why = "may only be set for externally-accessible services"
+        yield invalid("spec.externalTrafficPolicy", spec.externalTrafficPolicy, why)
+    for field in ("allocateLoadBalancerNodePorts", "loadBalancerClass", "loadBalancerSourceRanges"):
+        if getattr(spec, field) not in (None, [], "") and spec.type != "LoadBalancer":
+            yield forbidden(f"spec.{field}", "may only be used when `type` is 'LoadBalancer'")
+    client = spec.sessionAffinityConfig and spec.sessionAffinityConfig.clientIP
+    if spec.sessionAffinity == "None" and spec.sessionAffinityConfig is not None:
+        yield forbidden("spec.sessionAffinityConfig", "must not be set when session affinity is None")
+    elif client and not 0 < (client.timeoutSeconds or 0) <= LONGEST_AFFINITY_SECONDS:
+        path = "spec.sessionAffinityConfig.clientIP.timeoutSeconds"
+        yield invalid(path, client.timeoutSeconds, f"must be greater than 0 and less than {LONGEST_AFFINITY_SECONDS}")
+
+
 def addresses(obj: Any) -> Iterator[FieldError]:
     spec = obj.spec
     if spec is None:
@@ -192,6 +224,10 @@ def addresses(obj: Any) -> Iterator[FieldError]:
         yield invalid("spec.clusterIPs", rules.shown(given), "may only hold one value on this cluster")
     if spec.clusterIP and spec.clusterIPs and spec.clusterIPs[0] != spec.clusterIP:
         yield invalid("spec.clusterIPs", spec.clusterIPs[0], "first value must match `clusterIP`")
+
+
+def source_range(text: str) -> list[str]:
+    return rules.no_cidr(text.strip())
 
 
 def keeps_address(new: Any, old: Any) -> Iterator[FieldError]:
@@ -251,6 +287,10 @@ SERVICE = Kind(
         rules.check("spec.ipFamilies[*]", lambda each: [] if each == "IPv4" else ["not configured on this cluster"]),
         rules.one_of("spec.ipFamilyPolicy", "SingleStack", "PreferDualStack", "RequireDualStack"),
         rules.labels("spec.selector"),
+        rules.one_of("spec.externalTrafficPolicy", "Cluster", "Local"),
+        rules.one_of("spec.internalTrafficPolicy", "Cluster", "Local"),
+        traffic,
+        rules.check("spec.loadBalancerSourceRanges[*]", source_range),
         ports,
         rules.named("spec.ports[*].name", names.dns_label),
         rules.distinct("spec.ports", lambda port: port.name, ".name"),

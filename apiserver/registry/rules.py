@@ -184,7 +184,11 @@ def is_address(text: str, version: int = 0) -> bool:
 
 
 def cidr(path: str) -> Rule:
-    return check(path, lambda text: [] if _is_network(text) else ["must be a valid CIDR value, (e.g. 10.9.8.0/24)"])
+    return check(path, no_cidr)
+
+
+def no_cidr(text: str) -> list[str]:
+    return [] if _is_network(text) else ["must be a valid CIDR value, (e.g. 10.9.8.0/24)"]
 
 
 def _is_network(text: str) -> bool:

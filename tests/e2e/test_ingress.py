@@ -12,8 +12,9 @@ from collections import Counter
 import pytest
 import yaml
 from lightkube.models.meta_v1 import ObjectMeta
-from lightkube.resources.core_v1 import Pod, Secret
+from lightkube.resources.core_v1 import Pod, Secret, Service
 from lightkube.resources.networking_v1 import Ingress
+from lightkube.types import PatchType
 from world import NotInTime, ask, deployment, ready_pods, service
 
 from api import meta
@@ -55,15 +56,22 @@ def url(world, node: str) -> str:
 
 
 def until_answered_by(world, node: str, expected: set[str]) -> float:
-    """Seconds until these pods and no others answer on a node."""
-    started = time.monotonic()
+    """Seconds until these pods and no others answer for the host on a node."""
+    return until_reached(url(world, node), expected, HOST)
+
+
+def until_reached(where: str, expected: set[str], host: str = "") -> float:
+    started, last = time.monotonic(), ""
     while time.monotonic() - started < DEADLINE_SECONDS:
         try:
-            if {ask(url(world, node), HOST) for _ in range(2 * len(expected))} == expected:
+            found = {ask(where, host) for _ in range(2 * len(expected))}
+            if found == expected:
                 return time.monotonic() - started
-        except (urllib.error.URLError, OSError):
+            last = str(found)
+        except (urllib.error.URLError, OSError) as error:
+            last = repr(error)
             time.sleep(0.05)
-    raise NotInTime(f"{HOST} on {node} is not answered by {expected}")
+    raise NotInTime(f"{host} {where} is not answered by {expected}: {last}")
 
 
 def test_every_node_answers_with_the_pods_in_turn(world, shop):
@@ -143,6 +151,24 @@ def test_certificates_by_name_and_what_is_wrong_is_told(world, shop, tmp_path):
     tls = [{"hosts": ["three.example"], "secretName": "missing"}]
     world.minikctl("apply", "-n", shop, "-f", "-", stdin=ingress("three", "three.example", tls=tls))
     until_told(world, shop, "three", "SecretNotFound")
+
+
+def test_a_load_balancer_answers_on_every_node_and_pods_reach_the_api_server(world, shop):
+    port = {"name": "http", "port": 8090, "targetPort": 8080}
+    changes = {"spec": {"type": "LoadBalancer", "ports": [port]}}
+    world.client.patch(Service, "web", changes, namespace=shop, patch_type=PatchType.MERGE)
+    world.wait(
+        Service,
+        lambda found: any(len(each.status.loadBalancer.ingress or []) == 3 for each in found),
+        what="the Service has the nodes' addresses",
+        deadline=DEADLINE_SECONDS,
+        namespace=shop,
+    )
+    for address in world.node_addresses.values():
+        until_reached(f"http://{address}:8090/", names(world, shop))
+    for pod in ready_pods(world.pods(shop)):
+        assert "10.96.0.1" in world.exec_in(pod, "nslookup", "kubernetes.default.svc.cluster.local")
+        world.exec_in(pod, "sh", "-c", "echo no TLS | nc -w 10 10.96.0.1 443")  # fails unless somebody answers
 
 
 def tls_request(context: ssl.SSLContext, address: str, name: str) -> bytes:

@@ -158,3 +158,22 @@ async def test_an_ingress_of_another_class_is_left_alone(client: Client, shop: s
     await client.create(mine)
     await answers(lambda: status("mine.example"), 503)
     assert status("shop.example") == 404
+
+
+async def test_load_balancers_share_the_nodes_ports_with_ingresses(client: Client, shop: str) -> None:
+    await client.create(ingress(shop))
+    for name, port in (("early", 8080), ("late", 80)):
+        spec = {"type": "LoadBalancer", "ports": [{"port": port}]}
+        metadata = {"name": name, "namespace": shop}
+        await client.create(msgspec.convert({"metadata": metadata, "spec": spec}, Service))
+
+    def points(found: list[Service], name: str) -> list[str | None]:
+        (service,) = (each for each in found if meta.name(each) == name)
+        return [each.ip for each in service.status.loadBalancer.ingress or []]
+
+    found = await until(client, Service, lambda found: points(found, "early") == ["192.0.2.1"], namespace=shop)
+    assert points(found, "late") == []
+    message = "Error syncing load balancer: port 80/TCP of the nodes belongs to Ingresses"
+    await until(client, Event, lambda events: message in [each.message for each in events], namespace=shop)
+    await client.delete(Ingress, "shop", namespace=shop)
+    await until(client, Service, lambda found: points(found, "late") == ["192.0.2.1"], namespace=shop)

@@ -28,7 +28,7 @@ import dns.rcode
 import pytest
 from answering import Answering
 from lightkube import Client, KubeConfig
-from lightkube.models.core_v1 import ServicePort, ServiceSpec
+from lightkube.models.core_v1 import LoadBalancerIngress, LoadBalancerStatus, ServicePort, ServiceSpec, ServiceStatus
 from lightkube.models.discovery_v1 import Endpoint, EndpointConditions, EndpointPort
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Service
@@ -370,6 +370,23 @@ def test_external_ips_lead_to_the_service(lab: Lab) -> None:
     lab.outside.ip("route", "replace", "198.51.100.7/32", "via", NODE_IPS[2])
     lab.apply([service(externalIPs=["198.51.100.7"])], [endpoints(lab.pods)])
     assert len({lab.outside.ask("198.51.100.7") for _ in range(6)}) == 6
+
+
+def test_a_load_balancers_address_is_the_nodes_own_and_for_its_ranges_only(lab: Lab) -> None:
+    web = service(type="LoadBalancer", ports=[ServicePort(port=8081, targetPort=8080)])
+    points = [LoadBalancerIngress(ip=address) for address in NODE_IPS.values()]
+    web.status = ServiceStatus(loadBalancer=LoadBalancerStatus(ingress=points))
+    lab.apply([web], [endpoints(lab.pods)])
+    for address in NODE_IPS.values():
+        assert len({lab.outside.ask(address, 8081) for _ in range(6)}) == 6
+    web.spec.loadBalancerSourceRanges = ["192.0.2.0/24"]
+    lab.apply([web], [endpoints(lab.pods)])
+    with pytest.raises(TimeoutError):
+        lab.outside.ask(NODE_IPS[1], 8081, timeout=0.3)
+    assert lab.pods[0].ask(SERVICE_IP, 8081), "the Service's own address is not its load balancer's"
+    web.spec.loadBalancerSourceRanges = ["192.0.2.0/24", "10.89.77.0/24"]
+    lab.apply([web], [endpoints(lab.pods)])
+    assert lab.outside.ask(NODE_IPS[1], 8081)
 
 
 def test_session_affinity_keeps_a_client_on_its_endpoint_across_changes(lab: Lab) -> None:

@@ -81,6 +81,25 @@ def test_external_traffic_stays_local_when_told(make: SimpleNamespace) -> None:
     assert "local-default/web/tcp/80" not in part.chains
 
 
+@pytest.mark.parametrize(
+    ("ranges", "rule"),
+    [
+        (
+            ["10.0.0.0/8", " 198.51.100.0/25", "198.51.100.128/25"],
+            "ip saddr != { 10.0.0.0/8, 198.51.100.0/24 } drop",
+        ),
+        (["not a range; flush ruleset"], "drop"),
+    ],
+)
+def test_a_load_balancers_address_is_for_its_ranges_only(make: SimpleNamespace, ranges: list[str], rule: str) -> None:
+    web = make.service(type="LoadBalancer", externalIPs=["198.51.100.7"], loadBalancerSourceRanges=ranges)
+    web.status = ServiceStatus(loadBalancer=LoadBalancerStatus(ingress=[LoadBalancerIngress(ip="198.51.100.8")]))
+    part = service_rules(web, [make.slice(make.pod("10.244.1.2"))], FACTS)
+    assert part.chains["firewall-default/web/tcp/80"] == (rule,)
+    found = {key: verdict for (target, key), verdict in part.elements.items() if target == "firewall-ips"}
+    assert found == {"198.51.100.8 . tcp . 80": "goto firewall-default/web/tcp/80"}
+
+
 def test_internal_traffic_stays_local_when_told(make: SimpleNamespace) -> None:
     web = make.service(internalTrafficPolicy="Local")
     far = make.slice(make.pod("10.244.2.2", node="node-2"))

@@ -1,4 +1,4 @@
-"""Ingresses and IngressClasses: what is refused, filled in and printed."""
+"""Ingresses, IngressClasses and Services: what is refused, filled in and printed."""
 
 from __future__ import annotations
 
@@ -132,3 +132,53 @@ async def test_the_table(api):
         "Age",
     ]
     assert table["rows"][0]["cells"][:5] == ["a", "minik", "shop.example", "10.0.0.1,10.0.0.2", "80, 443"]
+
+
+SERVICES = "/api/v1/namespaces/default/services"
+
+
+def service(**spec: object) -> dict:
+    return {"metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}], **spec}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (
+            {"type": "NodePort", "externalTrafficPolicy": "Near"},
+            'spec.externalTrafficPolicy: Unsupported value: "Near"',
+        ),
+        ({"internalTrafficPolicy": "Near"}, 'spec.internalTrafficPolicy: Unsupported value: "Near"'),
+        ({"externalTrafficPolicy": "Local"}, "may only be set for externally-accessible services"),
+        (
+            {"loadBalancerSourceRanges": ["10.0.0.0/8"]},
+            "spec.loadBalancerSourceRanges: Forbidden: may only be used when `type` is 'LoadBalancer'",
+        ),
+        (
+            {"type": "LoadBalancer", "loadBalancerSourceRanges": ["ten"]},
+            'spec.loadBalancerSourceRanges[0]: Invalid value: "ten": must be a valid CIDR value',
+        ),
+        (
+            {"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 0}}},
+            "clientIP.timeoutSeconds: Invalid value: 0: must be greater than 0 and less than 86400",
+        ),
+        (
+            {"sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 5}}},
+            "spec.sessionAffinityConfig: Forbidden: must not be set when session affinity is None",
+        ),
+    ],
+)
+async def test_what_a_service_cannot_mean_is_refused(api, spec, message):
+    answer = await api.post(SERVICES, service(**spec))
+    assert answer.status == 422 and message in answer.message, answer.message
+
+
+async def test_a_service_that_changes_its_type_loses_what_only_the_old_one_has(api):
+    wanted = service(type="LoadBalancer", externalTrafficPolicy="Local", loadBalancerSourceRanges=["10.0.0.0/8"])
+    made = (await api.post(SERVICES, wanted)).json
+    made["spec"]["type"] = "ClusterIP"
+    answer = await api.put(f"{SERVICES}/web", made)
+    assert answer.status == 200, answer.message
+    spec = answer.json["spec"]
+    assert not {"externalTrafficPolicy", "allocateLoadBalancerNodePorts", "loadBalancerSourceRanges"} & {*spec}
+    assert "nodePort" not in spec["ports"][0]
