@@ -36,7 +36,7 @@ from ingress.listeners import Listeners, default_certificate, wrong_certificate
 PATIENCE_SECONDS = 5.0
 SECRET_SECONDS = 2.0
 """How long new Secrets are waited for before their hosts get the default certificate."""
-RETRY_PORT_SECONDS = 10.0
+RETRY_PORT_SECONDS = 5.0
 CONNECTIONS = 8192
 MOST_THREADS = 4
 

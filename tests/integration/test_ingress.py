@@ -177,3 +177,13 @@ async def test_load_balancers_share_the_nodes_ports_with_ingresses(client: Clien
     await until(client, Event, lambda events: message in [each.message for each in events], namespace=shop)
     await client.delete(Ingress, "shop", namespace=shop)
     await until(client, Service, lambda found: points(found, "late") == ["192.0.2.1"], namespace=shop)
+
+
+async def test_a_port_that_somebody_has_is_told_and_served_later(client: Client, shop: str) -> None:
+    with socket.create_server(("127.0.0.1", HTTP)):
+        await client.create(ingress(shop))
+        await answers(lambda: bool(shown("shop.example")), True)  # the other port works
+        told = f"port {HTTP} (http) cannot be served here: Address already in use"
+        events = await until(client, Event, lambda events: told in [each.message for each in events])
+        assert next(each for each in events if each.message == told).involvedObject.kind == "Node"
+    await answers(lambda: status("shop.example"), 503)
