@@ -12,7 +12,10 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import grpc
 import pytest
+import websockets.asyncio.client
+import websockets.asyncio.server
 
 from bootstrap import pki
 from ingress.config import Configuration, render
@@ -278,3 +281,42 @@ def test_a_port_that_is_taken_is_told_and_got_later() -> None:
     second.open()
     assert not second.problems and second.descriptor("http") is not None
     second.close()
+
+
+async def test_a_websocket_goes_on_through_changes(node: Node) -> None:
+    async def echo(connection: websockets.asyncio.server.ServerConnection) -> None:
+        async for message in connection:
+            await connection.send(message)
+
+    async with websockets.asyncio.server.serve(echo, "127.0.0.1", 0) as server:
+        pod = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        await node.serve(shop(pod))
+        async with websockets.asyncio.client.connect(
+            "ws://shop.example/", host="127.0.0.1", port=node.http, proxy=None
+        ) as client:
+            for round_ in range(3):
+                await client.send(f"{round_}")
+                assert await client.recv() == f"{round_}"
+                await node.serve(shop(pod, **{f"more{round_}": ""}))
+        assert node.haproxy.generations == 4
+
+
+async def test_grpc_passes(node: Node) -> None:
+    server = grpc.aio.server()
+    handlers = {"Say": grpc.unary_unary_rpc_method_handler(lambda request, context: request + b"!")}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("echo.Echo", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        plan = shop(f"127.0.0.1:{port}")
+        plan.backends["default_web_80"] = Backend((f"127.0.0.1:{port}",), "h2")
+        await node.serve(plan)
+        options = [("grpc.default_authority", "shop.example")]
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{node.http}", options=options) as channel:
+            assert await channel.unary_unary("/echo.Echo/Say")(b"hello", timeout=DEADLINE_SECONDS) == b"hello!"
+            plan.backends["default_web_80"] = Backend((), "h2")
+            await node.serve(plan)
+            with pytest.raises(grpc.aio.AioRpcError):
+                await channel.unary_unary("/echo.Echo/Say")(b"hello", timeout=DEADLINE_SECONDS)
+    finally:
+        await server.stop(None)
