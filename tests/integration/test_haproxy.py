@@ -19,7 +19,7 @@ import websockets.asyncio.server
 
 from bootstrap import pki
 from ingress.config import Configuration, render
-from ingress.haproxy import HAProxy, HAProxyError
+from ingress.haproxy import MAX_FINISHING, HAProxy, HAProxyError
 from ingress.listeners import Listeners, default_certificate, wrong_certificate
 from ingress.routes import Backend, Certificate, Plan
 
@@ -299,6 +299,19 @@ async def test_a_websocket_goes_on_through_changes(node: Node) -> None:
                 assert await client.recv() == f"{round_}"
                 await node.serve(shop(pod, **{f"more{round_}": ""}))
         assert node.haproxy.generations == 4
+
+
+async def test_old_generations_are_bounded(node: Node, pods: Pods) -> None:
+    """Each is held by a connection that is kept alive; the oldest gives way."""
+    clients = []
+    for number in range(MAX_FINISHING + 4):
+        await node.serve(shop(*pods.addresses[:1], **{f"more{number}": ""}))
+        clients.append(Client(node.http))
+        assert (await clients[-1].get())[0] == 200
+    assert len(node.haproxy._finishing) <= MAX_FINISHING
+    assert (await clients[-2].get()) == (200, "00"), "what was kept alive gets its answer"
+    for client in clients:
+        client.close()
 
 
 async def test_grpc_passes(node: Node) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import os
 import shutil
+import signal
 import socket
 import ssl
 import time
@@ -16,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -79,6 +81,11 @@ def ingress(namespace: str, *, service: str = "web", **spec: object) -> Ingress:
     )
 
 
+def points(found: list[Any], name: str) -> list[str]:
+    """The addresses one of some Services or Ingresses has been given."""
+    return [point.ip for each in found if meta.name(each) == name for point in each.status.loadBalancer.ingress or []]
+
+
 def status(host: str) -> int:
     """The code of the answer; 0 if nobody listens."""
     request = urllib.request.Request(f"http://127.0.0.1:{HTTP}/", headers={"Host": host})
@@ -115,9 +122,7 @@ async def test_ports_are_taken_while_there_is_an_ingress(client: Client, shop: s
     await client.create(ingress(shop))
     await answers(lambda: status("shop.example"), 503)
     assert status("other.example") == 404
-    await until(
-        client, Ingress, lambda found: found[0].status.loadBalancer.ingress[0].ip == "192.0.2.1", namespace=shop
-    )
+    await until(client, Ingress, lambda found: points(found, "shop") == ["192.0.2.1"], namespace=shop)
     await client.delete(Ingress, "shop", namespace=shop)
     await answers(lambda: status("shop.example"), 0)
 
@@ -167,16 +172,24 @@ async def test_load_balancers_share_the_nodes_ports_with_ingresses(client: Clien
         metadata = {"name": name, "namespace": shop}
         await client.create(msgspec.convert({"metadata": metadata, "spec": spec}, Service))
 
-    def points(found: list[Service], name: str) -> list[str | None]:
-        (service,) = (each for each in found if meta.name(each) == name)
-        return [each.ip for each in service.status.loadBalancer.ingress or []]
-
     found = await until(client, Service, lambda found: points(found, "early") == ["192.0.2.1"], namespace=shop)
     assert points(found, "late") == []
     message = "Error syncing load balancer: port 80/TCP of the nodes belongs to Ingresses"
     await until(client, Event, lambda events: message in [each.message for each in events], namespace=shop)
     await client.delete(Ingress, "shop", namespace=shop)
     await until(client, Service, lambda found: points(found, "late") == ["192.0.2.1"], namespace=shop)
+
+
+def children(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+async def test_a_haproxy_that_is_killed_is_replaced(client: Client, shop: str, plane: ControlPlane) -> None:
+    await client.create(ingress(shop))
+    await answers(lambda: status("shop.example"), 503)
+    (haproxy,) = await asyncio.to_thread(children, plane._running["ingress"].pid)
+    os.kill(haproxy, signal.SIGKILL)
+    await answers(lambda: status("shop.example"), 503)
 
 
 async def test_a_port_that_somebody_has_is_told_and_served_later(client: Client, shop: str) -> None:
