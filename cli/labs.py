@@ -40,8 +40,12 @@ def lab(given: str, **options: Any) -> Any:
     with told():
         from lab.cluster import Lab
 
-        name = given or os.environ.get("MINIK_LAB", "") or _of_current_context() or DEFAULT
-        return Lab(name, **{key: value for key, value in options.items() if value is not None})
+        return Lab(lab_name(given), **{key: value for key, value in options.items() if value is not None})
+
+
+def lab_name(given: str = "") -> str:
+    """Which lab is meant."""
+    return given or os.environ.get("MINIK_LAB", "") or _of_current_context() or DEFAULT
 
 
 def _of_current_context() -> str:

@@ -37,6 +37,8 @@ COMMANDS: dict[str, str] = {
     "logs": "logs:logs",
     "events": "events:events",
     "why": "why:why",
+    "timeline": "timeline:timeline",
+    "workshop": "workshop:GROUP",
     "wait": "wait:wait",
     # Changing
     "apply": "apply:apply",

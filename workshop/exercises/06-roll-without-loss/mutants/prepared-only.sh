@@ -1,0 +1,8 @@
+# fails: rolled
+# Prepares everything, and rolls nothing out.
+minikctl patch deploy/web -p '{"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+  "template": {"spec": {"terminationGracePeriodSeconds": 10, "containers": [{"name": "web",
+  "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1},
+  "lifecycle": {"preStop": {"exec": {"command": ["sleep", "3"]}}}}]}}}}'
+minikctl rollout status deploy/web --timeout 90s
+until [ "$(minikctl get pods -l app=web -o name | wc -l)" = 3 ]; do sleep 0.2; done
