@@ -95,6 +95,9 @@ def _preflight(options: InitOptions, place: ControlPlane) -> str:
     if options.token:
         tokens.parse(options.token)
     address = options.advertise_address or preflight.default_address()
+    preflight.require_separate({"pods": options.pod_cidr, "Services": options.service_cidr, "this machine": address})
+    preflight.require_free_range(options.pod_cidr, purpose="pods", flag="--pod-network-cidr")
+    preflight.require_free_range(options.service_cidr, purpose="Services", flag="--service-cidr")
     if not options.etcd_servers:
         preflight.require_programs(["etcd"])
     if supervisor.running(place.directory) is None:

@@ -74,6 +74,7 @@ def join(
     if _has_certificates(place, name, address, cluster):
         report("this machine has certificates of the cluster already")
     else:
+        _require_new_name(cluster, options.token, name, address)
         report("asking for certificates")
         _obtain_certificates(options, place, cluster, name=name, address=address, deadline=deadline)
 
@@ -126,6 +127,22 @@ def _has_certificates(place: Node, name: str, address: str, cluster: Cluster) ->
     right_name = common_names == [_node_identity(name).common_name]
     right_address = address in [str(each) for each in names.get_values_for_type(x509.IPAddress)]
     return right_name and right_address and not pki.expires_soon(client) and not pki.expires_soon(serving)
+
+
+def _require_new_name(cluster: Cluster, token: str, name: str, address: str) -> None:
+    """Two machines of one name would take each other's pods. One that died gives its name to another."""
+    with apiclient.connect_with(discovery.by_token(cluster, token)) as client, apiclient.one_line_errors():
+        try:
+            node = client.get(NodeResource, name)
+        except ApiError as error:
+            if error.status.code == 404:
+                return
+            raise
+    addresses = [each.address for each in (node.status.addresses if node.status else None) or []]
+    if address not in addresses and _is_ready(node):
+        raise BootstrapError(
+            f"the cluster has a node {name} at {', '.join(addresses)}; give this machine another name (--node-name)"
+        )
 
 
 def _node_identity(name: str) -> pki.Request:

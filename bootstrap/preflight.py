@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
+import itertools
 import os
 import shutil
 import socket
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from bootstrap.errors import PreflightError
+from linux import netlink
 
+NODE_LINKS = ("minik0", "minik.vxlan", "minik-svc")  # what kubelet and proxy make
+MAIN_TABLE, UNICAST = 254, 1  # of routes: RT_TABLE_MAIN, RTN_UNICAST
 APT_PACKAGES = {"etcd": "etcd-server", "nft": "nftables", "dockerd": "docker.io", "ip": "iproute2"}
 
 
@@ -36,6 +41,29 @@ def require_free_port(port: int, *, address: str, purpose: str) -> None:
             if error.errno == errno.EADDRINUSE:
                 raise PreflightError(f"port {port} ({purpose}) is in use by another process") from None
             raise PreflightError(f"cannot use {address}:{port} ({purpose}): {error.strerror}") from None
+
+
+def require_free_range(cidr: str, *, purpose: str, flag: str) -> None:
+    """Raise if this machine reaches something else by addresses of the range. What minik itself made does not count."""
+    wanted = ipaddress.ip_network(cidr)
+    with netlink.kernel() as kernel:
+        own = {netlink.find(kernel, name) for name in NODE_LINKS} - {0}
+        for route in kernel.get_routes(family=socket.AF_INET, table=MAIN_TABLE, type=UNICAST):
+            destination, length = route.get("dst"), route["dst_len"]
+            if not destination or not length or route.get("oif") in own:
+                continue
+            present = ipaddress.ip_network(f"{destination}/{length}", strict=False)
+            if present.overlaps(wanted):
+                raise PreflightError(
+                    f"{cidr} ({purpose}) is in use: this machine has a route for {present}; see {flag}"
+                )
+
+
+def require_separate(ranges: Mapping[str, str]) -> None:
+    """Raise if two of the ranges overlap: what they are for, and which they are."""
+    for (one, first), (other, second) in itertools.combinations(ranges.items(), 2):
+        if ipaddress.ip_network(first).overlaps(ipaddress.ip_network(second)):
+            raise PreflightError(f"{first} ({one}) and {second} ({other}) overlap")
 
 
 def require_docker(docker_host: str) -> None:

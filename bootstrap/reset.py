@@ -22,7 +22,6 @@ from bootstrap.options import DATA_DIR, SECURE_PORT
 from linux import mounts, netlink, nft
 
 POD_LABEL = "io.kubernetes.pod.uid"
-NODE_LINKS = ("minik0", "minik.vxlan", "minik-svc")
 NFT_TABLES = ("ip minik-proxy", "ip minik-pods")
 
 
@@ -89,7 +88,7 @@ def _remove_containers(docker_host: str) -> None:
 
 def _remove_network() -> None:
     with netlink.kernel() as kernel:
-        for link in NODE_LINKS:
+        for link in preflight.NODE_LINKS:
             netlink.delete(kernel, link)
     for table in NFT_TABLES:
         with contextlib.suppress(nft.NftError):  # without nft there is no table either

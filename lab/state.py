@@ -29,6 +29,7 @@ RUN = Path("/run/minik")
 CONTROL = "control"
 CONTROL_NUMBER = 10  # the first control plane is .10, the second .9, the third .8; node i is .10+i
 MOST_CONTROLS = 7
+RESERVED = ("switch", "uplink", "images", "recorder")  # ports, folders and namespaces are called so
 CONTROL_NAME = re.compile(rf"{CONTROL}(-[2-{MOST_CONTROLS}])?")
 NAME = re.compile(r"[a-z][a-z0-9]{0,9}")  # names of links are limited to 15 characters
 HOST_NAME = re.compile(r"[a-z]([-a-z0-9]{0,12}[a-z0-9])?")
@@ -66,6 +67,8 @@ class LabState:
         name = name or f"node-{number}"
         if name in self.hosts:
             raise LabError(f"there is a host {name} already")
+        if name in RESERVED:
+            raise LabError(f"{name} is a name of the lab's own")
         if is_control(name):
             raise LabError(f"{name} is the name of a control plane")
         if not HOST_NAME.fullmatch(name):

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from lightkube.models.core_v1 import NodeAddress, NodeCondition, NodeStatus
 from lightkube.models.meta_v1 import ObjectMeta
-from lightkube.resources.core_v1 import ConfigMap, Namespace
+from lightkube.resources.core_v1 import ConfigMap, Namespace, Node
 
 from bootstrap import apiclient, supervisor, tokens
 from bootstrap.commands import ControlPlane
@@ -184,6 +185,23 @@ def test_a_server_that_is_not_there(joining: Joining) -> None:
     assert line.startswith(f"{DiscoveryError.__name__}: no cluster at https://{ADDRESS}:6444")
 
 
+def test_a_name_that_another_machine_has(cluster: InitResult, joining: Joining) -> None:
+    ready = NodeCondition(type="Ready", status="True")
+    status = NodeStatus(addresses=[NodeAddress("10.77.0.9", "InternalIP")], conditions=[ready])
+
+    def taken() -> str:
+        with apiclient.connect(cluster.kubeconfig) as client:
+            client.create(Node(metadata=ObjectMeta(name="n1")))
+            client.replace(Node.Status(metadata=ObjectMeta(name="n1"), status=status), "n1")
+            try:
+                return refusal(joining())
+            finally:
+                client.delete(Node, "n1")
+
+    line = str(inside(taken))
+    assert line.endswith("the cluster has a node n1 at 10.77.0.9; give this machine another name (--node-name)")
+
+
 def test_a_machine_without_docker(joining: Joining, tmp_path: Path) -> None:
     assert "no Docker engine" in refusal(joining(docker_host=f"unix://{tmp_path}/none.sock"))
 
@@ -228,6 +246,22 @@ def test_everything_acknowledged_survives_a_kill_of_etcd(cluster: InitResult, op
             return (client.get(ConfigMap, "kept", namespace="default").data or {}).get("a")
 
     assert inside(write_kill_read) == "b"
+
+
+@pytest.mark.parametrize(
+    "changes, why",
+    [
+        ({"pod_cidr": "10.77.0.0/16"}, r"10.77.0.0/16 \(pods\) and 10.77.0.1 \(this machine\) overlap"),
+        ({"service_cidr": "10.244.0.0/20"}, r"10.244.0.0/16 \(pods\) and 10.244.0.0/20 \(Services\) overlap"),
+        ({"service_cidr": "10.78.0.0/16"}, r"is in use: this machine has a route for 10.78.5.0/24; see --service-cidr"),
+    ],
+)
+def test_ranges_that_clash(machine: str, changes: dict[str, str], why: str, tmp_path: Path) -> None:
+    inside(lambda: subprocess.run(["ip", "route", "replace", "10.78.5.0/24", "dev", "eth0"], check=True))
+    made = InitOptions(data_dir=tmp_path, advertise_address=ADDRESS, **changes)  # type: ignore[arg-type]
+    with pytest.raises(PreflightError, match=why):
+        inside(lambda: init(made, lambda line: None))
+    assert not (tmp_path / "control-plane").exists()
 
 
 def test_a_busy_port_is_named(cluster: InitResult, tmp_path: Path) -> None:

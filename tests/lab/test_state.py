@@ -40,6 +40,12 @@ def test_names_are_taken_once(name: str) -> None:
         lab(1).add(name)
 
 
+@pytest.mark.parametrize("name", ["switch", "uplink", "images", "recorder"])
+def test_names_of_the_labs_own(name: str) -> None:
+    with pytest.raises(LabError, match=f"{name} is a name of the lab's own"):
+        lab().add(name)
+
+
 @pytest.mark.parametrize("name", ["UPPER", "-x", "x-", "a.b", "a-name-too-long"])
 def test_bad_host_names(name: str) -> None:
     with pytest.raises(LabError, match="no host name"):
