@@ -15,8 +15,18 @@ CONTROLLER = "minik.io/ingress"
 CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 
 
-def is_ours(ingress: Ingress, classes: Mapping[str, IngressClass]) -> bool:
-    """One that names no class is nobody's: the default class is filled in when an Ingress is made."""
+def class_of(ingress: Ingress, classes: Mapping[str, IngressClass]) -> IngressClass | None:
+    """One that names no class has none: the default class is filled in when an Ingress is made."""
     annotated = (meta.metadata(ingress).annotations or {}).get(CLASS_ANNOTATION)
-    found = classes.get((ingress.spec and ingress.spec.ingressClassName) or annotated or "")
+    return classes.get((ingress.spec and ingress.spec.ingressClassName) or annotated or "")
+
+
+def is_ours(ingress: Ingress, classes: Mapping[str, IngressClass]) -> bool:
+    found = class_of(ingress, classes)
     return found is not None and found.spec is not None and found.spec.controller == CONTROLLER
+
+
+def has_parameters(ingress: Ingress, classes: Mapping[str, IngressClass]) -> bool:
+    """Whether its class asks for more than this controller can be told."""
+    found = class_of(ingress, classes)
+    return found is not None and found.spec is not None and found.spec.parameters is not None

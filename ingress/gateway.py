@@ -23,7 +23,7 @@ from lightkube.resources.networking_v1 import Ingress, IngressClass
 
 from api import meta
 from api.endpoints import service_of
-from api.ingress import is_ours
+from api.ingress import has_parameters, is_ours
 from client.config import Client
 from client.events import EventRecorder
 from client.informer import Informer
@@ -118,7 +118,12 @@ class Gateway:
             self._tell({})
             return
         world = routes.World(
-            ours, self._services.get, lambda key: self._slices.by_index("service", key), self._secret, self._wrong
+            ours,
+            self._services.get,
+            lambda key: self._slices.by_index("service", key),
+            self._secret,
+            self._wrong,
+            lambda ingress: has_parameters(ingress, classes),
         )
         plan = routes.plan(world)
         problems = dict(plan.problems)

@@ -48,6 +48,8 @@ class World:
     secret: Callable[[str], Secret | None]
     wrong_certificate: Callable[[str], str] = lambda pem: ""
     """Why a certificate with its key cannot be served; empty: it can."""
+    has_parameters: Callable[[Ingress], bool] = lambda ingress: False
+    """Whether its class has parameters."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,9 @@ def plan(world: World) -> Plan:
     for ingress in sorted(world.ingresses, key=seniority):
         if ingress.spec is not None:
             _Reader(ingress, ingress.spec, world, made).read()
+        if world.has_parameters(ingress):
+            problem = ("UnsupportedParameters", "the parameters of its IngressClass are not taken")
+            made.problems.setdefault(meta.key(ingress), []).append(problem)
     return made
 
 

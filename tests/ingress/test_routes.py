@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Secret
 from lightkube.resources.networking_v1 import Ingress, IngressClass
 
-from api.ingress import CONTROLLER, is_ours
+from api.ingress import CONTROLLER, has_parameters, is_ours
 from ingress.config import CERTIFICATES, CONFIG, render
 from ingress.routes import Backend, Plan, World, plan, secrets
 
@@ -114,6 +115,17 @@ def test_what_cannot_be_done_is_told(planned, wanted, reason) -> None:
 def test_an_external_name_is_no_backend(planned) -> None:
     made = planned(ingress(path()), type="ExternalName", externalName="example.com")
     assert made.problems["default/shop"][0][0] == "UnsupportedBackend"
+
+
+def test_parameters_of_a_class_are_not_taken(make) -> None:
+    parameters = {"kind": "ConfigMap", "name": "settings"}
+    spec = {"controller": CONTROLLER, "parameters": parameters}
+    classes = {"minik": msgspec.convert({"metadata": {"name": "minik"}, "spec": spec}, IngressClass)}
+    wanted = ingress(path(), ingressClassName="minik")
+    services = {"default/web": make.service()}
+    asks = partial(has_parameters, classes=classes)
+    world = World([wanted], services.get, lambda key: [], lambda key: None, has_parameters=asks)
+    assert [each for each, _ in plan(world).problems["default/shop"]] == ["UnsupportedParameters"]
 
 
 def test_certificates_by_host(planned) -> None:
