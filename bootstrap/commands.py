@@ -2,7 +2,8 @@
 
 Layout of a data directory:
 
-    control-plane/   pki/ admin.conf scheduler.conf controller-manager.conf etcd/ etcd-initial-cluster cluster.yaml
+    control-plane/   pki/ admin.conf scheduler.conf controller-manager.conf storage.conf etcd/ etcd-initial-cluster
+                     cluster.yaml storage/
                      supervisor.json run/ logs/
     node/            pki/ kubelet.conf volumes and other state of the kubelet, supervisor.json run/ logs/
 """
@@ -45,6 +46,14 @@ class ControlPlane:
     @property
     def controllers_conf(self) -> Path:
         return self.directory / "controller-manager.conf"
+
+    @property
+    def storage_conf(self) -> Path:
+        return self.directory / "storage.conf"
+
+    @property
+    def disks(self) -> Path:
+        return self.directory / "storage"
 
     @property
     def etcd_data(self) -> Path:
@@ -93,13 +102,14 @@ def service_ip(service_cidr: str) -> str:
 
 
 def control_plane(options: InitOptions, *, advertise_address: str) -> list[Child]:
-    """etcd (unless an existing one is used), API server, scheduler, controllers: in starting order."""
+    """etcd (unless an existing one is used), API server, scheduler, controllers, storage: in starting order."""
     place = ControlPlane(options.data_dir)
     children = [] if options.etcd_servers else [Child("etcd", tuple(_etcd(options, place, advertise_address)))]
     lines = {
         "apiserver": _apiserver(options, place, advertise_address),
         "scheduler": _scheduler(options, place),
         "controllers": _controllers(options, place),
+        "storage": _storage(place, advertise_address),
     }
     return children + [
         _component(name, arguments, options.extra_args.get(name, ())) for name, arguments in lines.items()
@@ -219,6 +229,10 @@ def _controllers(options: InitOptions, place: ControlPlane) -> list[str]:
         f"--service-account-private-key-file={place.pki / 'sa.key'}",
         f"--root-ca-file={place.pki / 'ca.crt'}",
     ]
+
+
+def _storage(place: ControlPlane, address: str) -> list[str]:
+    return [f"--kubeconfig={place.storage_conf}", f"--data-dir={place.disks}", f"--address={address}"]
 
 
 def _kubelet(options: JoinOptions, place: Node, node_name: str, node_ip: str) -> list[str]:

@@ -1,6 +1,6 @@
 """One component of the control plane in the foreground, with the command line `init` would give it.
 
-    python -m bootstrap.component credentials|etcd|apiserver|scheduler|controllers --data-dir DIR --address IP
+    python -m bootstrap.component credentials|etcd|apiserver|scheduler|controllers|storage --data-dir DIR --address IP
 
 For whoever supervises in another way: containers (docker-compose.dev.yml), systemd units. `credentials` writes the
 certificates and kubeconfigs the others read, and ends; any other becomes the component.
@@ -17,7 +17,7 @@ from bootstrap import commands, credentials
 from bootstrap.options import DATA_DIR, InitOptions
 
 CREDENTIALS = "credentials"
-COMPONENTS = ("etcd", "apiserver", "scheduler", "controllers")
+COMPONENTS = ("etcd", "apiserver", "scheduler", "controllers", "storage")
 
 
 def main(argv: list[str] | None = None) -> None:

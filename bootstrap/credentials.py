@@ -18,6 +18,7 @@ USERS = {
     "admin_conf": pki.Request(common_name="kubernetes-admin", organizations=("system:masters",)),
     "scheduler_conf": pki.Request(common_name="system:kube-scheduler"),
     "controllers_conf": pki.Request(common_name="system:kube-controller-manager"),
+    "storage_conf": pki.Request(common_name="minik:storage"),
 }
 
 

@@ -47,7 +47,7 @@ def init(options: InitOptions, report: Report) -> InitResult:
     report("writing certificates")
     credentials.write(options, address=address, server=server)
 
-    report(f"starting {'the' if options.etcd_servers else 'etcd,'} API server, scheduler and controllers")
+    report(f"starting {'the' if options.etcd_servers else 'etcd,'} API server, scheduler, controllers and storage")
     start(options, place, address=address)
     wait_ready(place, server, options.timeout)
     report(f"the API server is ready at {server}")
@@ -98,8 +98,7 @@ def _preflight(options: InitOptions, place: ControlPlane) -> str:
     preflight.require_separate({"pods": options.pod_cidr, "Services": options.service_cidr, "this machine": address})
     preflight.require_free_range(options.pod_cidr, purpose="pods", flag="--pod-network-cidr")
     preflight.require_free_range(options.service_cidr, purpose="Services", flag="--service-cidr")
-    if not options.etcd_servers:
-        preflight.require_programs(["etcd"])
+    preflight.require_programs(["nbdkit", *([] if options.etcd_servers else ["etcd"])])
     if supervisor.running(place.directory) is None:
         bind = options.bind_address
         preflight.require_free_port(options.secure_port, address=bind, purpose="API server")

@@ -95,7 +95,7 @@ def _preflight(options: JoinOptions, place: Node) -> tuple[str, str]:
     preflight.require_root("join")
     tokens.parse(options.token)
     host, port = preflight.split_endpoint(options.server, default_port=SECURE_PORT)
-    preflight.require_programs(["nft", "haproxy"])
+    preflight.require_programs(["nft", "haproxy", "nbdfuse", "mkfs.ext4", "losetup"])
     preflight.require_docker(options.docker_host)
     try:
         address = options.node_ip or preflight.address_towards(host, port)

@@ -78,7 +78,7 @@ def _preflight(options: JoinOptions, place: ControlPlane) -> str:
     """Check the machine; returns the address to advertise."""
     preflight.require_root("join")
     tokens.parse(options.token)
-    preflight.require_programs(["etcd"])
+    preflight.require_programs(["etcd", "nbdkit"])
     if not options.certificate_key:
         raise PreflightError("--control-plane needs --certificate-key, which minikctl init --upload-certs prints")
     host, port = preflight.split_endpoint(options.server, default_port=SECURE_PORT)

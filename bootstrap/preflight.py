@@ -16,7 +16,15 @@ from linux import netlink
 
 NODE_LINKS = ("minik0", "minik.vxlan", "minik-svc")  # what kubelet and proxy make
 MAIN_TABLE, UNICAST = 254, 1  # of routes: RT_TABLE_MAIN, RTN_UNICAST
-APT_PACKAGES = {"etcd": "etcd-server", "nft": "nftables", "dockerd": "docker.io", "ip": "iproute2"}
+APT_PACKAGES = {
+    "etcd": "etcd-server",
+    "nft": "nftables",
+    "dockerd": "docker.io",
+    "ip": "iproute2",
+    "nbdfuse": "libnbd-bin",
+    "mkfs.ext4": "e2fsprogs",
+    "losetup": "mount",
+}
 
 
 def require_root(verb: str) -> None:

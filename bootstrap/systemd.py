@@ -25,7 +25,8 @@ RUNS = Path("/run/systemd/system")
 
 
 def unit(data_dir: Path) -> str:
-    """The unit file. Its processes are stopped by the supervisor, in order; what it leaves, systemd kills."""
+    """The unit file. Its processes are stopped by the supervisor, in order; what serves a container's
+    volume is left, as the container is."""
     words = (sys.executable, "-P", "-m", "bootstrap.supervisor", "--foreground", str(data_dir))
     command = " ".join(f'"{word}"'.replace("%", "%%") if " " in word or "%" in word else word for word in words)
     return f"""\
@@ -42,7 +43,7 @@ WorkingDirectory=/
 Restart=always
 RestartSec=1
 WatchdogSec={limits.WATCHDOG:g}
-KillMode=mixed
+KillMode=process
 TimeoutStopSec={2 * limits.STOP_TIMEOUT:g}
 Delegate=yes
 TasksMax=infinity

@@ -21,6 +21,7 @@ from api.process import configure_logging, run_until_signalled
 from client.config import Client, connect
 from client.leader import LeaderElector, LeadershipLost, LeaseTiming
 from controllers import signing
+from controllers.attach_detach import AttachDetachController
 from controllers.clusterrole_aggregation import ClusterRoleAggregation
 from controllers.cronjob import CronJobController
 from controllers.csr import CsrController, Lifetimes
@@ -30,6 +31,7 @@ from controllers.disruption import DisruptionController
 from controllers.endpoint import EndpointsController
 from controllers.endpointslice import EndpointSliceController
 from controllers.endpointslicemirroring import EndpointSliceMirroringController
+from controllers.ephemeral_volume import EphemeralVolumeController
 from controllers.garbage_collector import GarbageCollector
 from controllers.horizontalpodautoscaler import SYNC_SECONDS, HorizontalPodAutoscalerController
 from controllers.job import JobController
@@ -44,6 +46,8 @@ from controllers.serviceaccount import ServiceAccountController
 from controllers.statefulset import StatefulSetController
 from controllers.taint_eviction import TaintEvictionController
 from controllers.token_cleaner import TokenCleaner
+from controllers.volume_binding import VolumeBindingController
+from controllers.volume_protection import VolumeProtectionController
 from controllers.zones import EvictionLimits
 
 LEASE_NAME = "kube-controller-manager"
@@ -106,6 +110,10 @@ def build(client: Client, options: argparse.Namespace) -> Manager:
         ),
     )
     TaintEvictionController(manager)
+    VolumeBindingController(manager)
+    VolumeProtectionController(manager)
+    AttachDetachController(manager)
+    EphemeralVolumeController(manager)
     PodGarbageCollector(
         manager,
         limits=Limits(quarantine=options.node_deleted_quarantine, finished=options.terminated_pod_gc_threshold),

@@ -12,9 +12,12 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterator, Sequence
 
+import httpx2
+from lightkube import ApiError
 from lightkube.resources.core_v1 import Node, Pod
 
 from api import meta, pods
@@ -25,6 +28,7 @@ from kubelet.host import Host
 from kubelet.pods.worker import Worker
 from kubelet.runtime.base import Lost, Observed, RuntimeFailure
 from kubelet.source import PodSource
+from kubelet.volumes import bound
 
 log = logging.getLogger("kubelet")
 
@@ -58,6 +62,7 @@ class Kubelet:
             self._begin()
             tasks.create_task(self._resync())
             tasks.create_task(self._watch_usage())
+            tasks.create_task(self._watch_disks())
 
     def find(self, namespace: str, name: str) -> Worker | None:
         """The worker of a pod of this node."""
@@ -249,6 +254,12 @@ class Kubelet:
                 why = await asyncio.to_thread(self._host.volumes.excess, worker.pod)
                 if why:
                     worker.evict(why)
+
+    async def _watch_disks(self) -> None:
+        while True:
+            await asyncio.sleep(limits.DISK_CHECK_SECONDS)
+            with contextlib.suppress(ApiError, httpx2.HTTPError, OSError):
+                await bound.give_up_lost(self._host.client, self._host.volumes.disks, self._node_name)
 
     async def _resync(self) -> None:
         while True:

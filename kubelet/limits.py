@@ -46,6 +46,19 @@ WORKER_RETRY_SECONDS = 5.0
 NEWS_SECONDS = 60.0
 """What is waited for is looked at so often even without news."""
 
+# Claims
+
+ATTACH_SECONDS = 20.0
+ATTACH_RECHECK_SECONDS = 0.1
+"""A pod's start waits so long for its volume to be attached, and asks so often."""
+DISK_SECONDS = 30.0
+DISK_RECHECK_SECONDS = 0.02
+"""A step of mounting a disk, or of unmounting one, has so long; so often is looked whether the disk is there."""
+DISK_CHECK_SECONDS = 2.0
+"""So often the node asks whether it has been shut out of a disk."""
+DISK_RETRIES = 30
+"""Seconds for which what a container reads and writes waits for a storage host that is away, before it fails."""
+
 # Running
 
 RESTART_BACKOFF_BASE_SECONDS = 10.0

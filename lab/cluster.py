@@ -37,7 +37,7 @@ from lab.tasks import finish, spawn
 
 __all__ = ["LAB_TIMING", "Host", "HostStatus", "Lab", "UpResult"]
 
-PROGRAMS = ("dockerd", "etcd", "haproxy", "nft")
+PROGRAMS = ("dockerd", "etcd", "haproxy", "nft", "nbdkit", "nbdfuse", "mkfs.ext4", "losetup")
 
 # A dead node's pods are Ready elsewhere within 15 s: lease lost after 5 s, tolerated 2 s, then rescheduled.
 LAB_TIMING = Timing(

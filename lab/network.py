@@ -30,7 +30,7 @@ BRIDGE = "switch"
 HOST_LINK = "eth0"
 UPLINK = "uplink"
 UNREACHABLE_METRIC = 4_000_000
-MODULES = ("veth", "bridge", "br_netfilter", "vxlan", "overlay", "nf_tables")
+MODULES = ("veth", "bridge", "br_netfilter", "vxlan", "overlay", "nf_tables", "fuse", "loop")
 SWITCH_SYSCTLS = {
     "net/bridge/bridge-nf-call-iptables": "0",
     "net/bridge/bridge-nf-call-ip6tables": "0",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from weakref import WeakValueDictionary
 
@@ -81,6 +81,21 @@ class Spread:
     honor_taints: bool
 
 
+@dataclass(frozen=True)
+class VolumeNeeds:
+    """What a pod's claims ask of its node (volumes.py)."""
+
+    refused: str = ""
+    """Why it can run nowhere as things are."""
+    terms: tuple[tuple[NodeTerm, ...], ...] = ()
+    """Of each volume that is not everywhere: a node must match one term."""
+    unbound: tuple[str, ...] = ()
+    """Claims that get a volume when the node is known."""
+
+
+NO_NEEDS = VolumeNeeds()
+
+
 @dataclass(frozen=True, eq=False)
 class PodFacts:
     """A class of pods. Compared by identity: `facts_of` hands out one object per class."""
@@ -107,6 +122,7 @@ class PodFacts:
     soft_spread: tuple[Spread, ...] = ()
     refused: str = ""
     """What it asks for that this scheduler cannot do."""
+    volumes: VolumeNeeds = NO_NEEDS
 
     def matches(self, term: Term) -> bool:
         """Whether the term means pods of this class."""
@@ -154,13 +170,13 @@ class ClassBook:
     """The classes met lately, so that equal pods share one PodFacts."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[bytes, PodFacts] = OrderedDict()
+        self._known: OrderedDict[tuple[bytes, VolumeNeeds], PodFacts] = OrderedDict()
 
-    def facts_of(self, pod: Pod) -> PodFacts:
-        key = class_key(pod)
+    def facts_of(self, pod: Pod, volumes: VolumeNeeds = NO_NEEDS) -> PodFacts:
+        key = (class_key(pod), volumes)
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = read(pod)
+            known = self._known[key] = replace(read(pod), volumes=volumes)
             if len(self._known) > REMEMBERED_CLASSES:
                 self._known.popitem(last=False)
         else:

@@ -24,6 +24,8 @@ FITS: Reasons = ()
 UNSCHEDULABLE_TAINT = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
 ANY_ADDRESS = "0.0.0.0"
 EPHEMERAL_STORAGE = "ephemeral-storage"
+ELSEWHERE = "node(s) had volume node affinity conflict"
+NO_VOLUMES = "node(s) didn't find available persistent volumes to bind"
 
 
 class Filter(Protocol):
@@ -85,6 +87,14 @@ def node_affinity(pod: PodFacts, node: NodeInfo) -> Reasons:
 
 def _asks_affinity(pod: PodFacts) -> Hashable | None:
     return (pod.selector, pod.required_terms) if pod.selector or pod.required_terms is not None else None
+
+
+def volume_binding(pod: PodFacts, node: NodeInfo) -> Reasons:
+    """The volumes of its claims can be used there."""
+    for terms in pod.volumes.terms:
+        if not any(term.matches(node.name, node.labels) for term in terms):
+            return (NO_VOLUMES if pod.volumes.unbound else ELSEWHERE,)
+    return FITS
 
 
 class NodePorts(Filter):
@@ -233,6 +243,7 @@ def _without(nodes: Snapshot, terms: Iterable[tuple[Term, Numbers]]) -> Mask | N
 NODE_UNSCHEDULABLE = OfNode(node_unschedulable, lambda pod: pod.tolerations_key)
 TAINT_TOLERATION = OfNode(taint_toleration, lambda pod: pod.tolerations_key)
 NODE_AFFINITY = OfNode(node_affinity, _asks_affinity)
+VOLUME_BINDING = OfNode(volume_binding, lambda pod: pod.volumes.terms or None)
 
 
 def explain(verdicts: Iterable[Reasons], total: int) -> str:

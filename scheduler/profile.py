@@ -35,7 +35,7 @@ class Profile:
             admitted = each.admits(pod, nodes)
             if admitted is not None:
                 left &= admitted
-        if pod.refused or not left.any():
+        if pod.refused or pod.volumes.refused or not left.any():
             return None
         total = self.score(pod, nodes, left)
         among = np.flatnonzero(left)
@@ -69,6 +69,8 @@ class Profile:
         """Why there is no node for it."""
         if pod.refused:
             return pod.refused
+        if pod.volumes.refused and nodes.known_nodes:
+            return f"0/{nodes.known_nodes} nodes are available: {pod.volumes.refused}."
         return filters.explain((reasons for _, reasons in self.verdicts(pod, nodes)), nodes.known_nodes)
 
     def fits(self, pod: PodFacts, nodes: Snapshot, info: NodeInfo) -> bool:
@@ -102,6 +104,7 @@ DEFAULT = Profile(
         filters.NODE_AFFINITY,
         filters.NodePorts(),
         filters.NodeResourcesFit(),
+        filters.VOLUME_BINDING,
         filters.PodTopologySpread(),
         filters.InterPodAffinity(),
     ),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,7 @@ from scheduler.preemption import Candidate, Residents, choose, may_preempt, prio
 from scheduler.profile import DEFAULT, Profile
 from scheduler.queue import SchedulingQueue
 from scheduler.snapshot import Snapshot
+from scheduler.volumes import Volumes
 
 DEFAULT_SCHEDULER = "default-scheduler"
 CONCURRENT_WRITES = 64
@@ -71,8 +72,10 @@ class Scheduler:
         self._nodes = Informer(client, Node)
         self._pods = Informer(client, Pod)
         self._budgets = Informer(client, PodDisruptionBudget)
+        self._volumes = Volumes(client, self._pods, changed=self._reconsider, placed=self._place_of)
         self._nodes.on_change(self._node_changed)
         self._pods.on_change(self._pod_changed)
+        self._pods.on_change(lambda old, new: self._volumes.pod_changed(new or old))
 
     async def run(self) -> None:
         """Schedule until cancelled."""
@@ -81,6 +84,10 @@ class Scheduler:
             group.create_task(self._pods.run())
             group.create_task(self._budgets.run())
             group.create_task(self._recorder.run())
+            for informer in self._volumes.informers:
+                group.create_task(informer.run())
+            for informer in self._volumes.informers:
+                await informer.wait_synced()
             await self._budgets.wait_synced()
             await self._nodes.wait_synced()
             await self._pods.wait_synced()
@@ -108,12 +115,30 @@ class Scheduler:
             self._queue.delete(meta.key(new))
             self._pod_runs(new)
         elif self._is_ours(new):
-            self._queue.add(meta.key(new), self._classes.facts_of(new), priority=priority(new))
+            self._consider(new)
             nominated = new.status and new.status.nominatedNodeName
             if nominated and self._snapshot.placement(meta.uid(new)) is None:
                 self._nominate(new, nominated)  # before this scheduler was there
         else:
             self._queue.delete(meta.key(new))
+
+    def _consider(self, pod: Pod) -> None:
+        self._queue.add(meta.key(pod), self._facts(pod), priority=priority(pod))
+
+    def _reconsider(self, waiting: Iterable[Pod]) -> None:
+        """Something happened to the volumes of these."""
+        for pod in waiting:
+            placed = self._snapshot.placement(meta.uid(pod))
+            if placed is None and self._is_ours(pod) and not pods.is_terminal(pod):
+                self._consider(pod)
+
+    def _place_of(self, pod: Pod) -> str:
+        placed = self._snapshot.placement(meta.uid(pod))
+        return pods.node_name(pod) or (placed.node if placed is not None else "")
+
+    def _facts(self, pod: Pod) -> PodFacts:
+        """Of a pod to be placed."""
+        return self._classes.facts_of(pod, self._volumes.needs(pod))
 
     def _pod_left(self, pod: Pod) -> None:
         self._queue.delete(meta.key(pod))
@@ -164,7 +189,7 @@ class Scheduler:
         if pod is None or pods.node_name(pod) or not self._is_ours(pod):
             self._queue.delete(key)
             return
-        facts = self._classes.facts_of(pod)
+        facts = self._facts(pod)
         with self._snapshot.without(self._outranked(pod)):
             node = self._profile.best(facts, self._snapshot)
             why = "" if node is not None else self._profile.explain(facts, self._snapshot)
@@ -172,7 +197,10 @@ class Scheduler:
         if node is not None:
             self._nominated.pop(meta.uid(pod), None)
             self._snapshot.put_pod(meta.uid(pod), node, facts, assumed=True)
-            self._start(self._bind(pod, node, facts))
+            if facts.volumes.unbound:
+                self._keep(self._bind_with_volumes(pod, node, facts))
+            else:
+                self._start(self._bind(pod, node))
             return
         self._queue.put_unschedulable(key)
         self._report_unschedulable(pod, why)
@@ -200,7 +228,7 @@ class Scheduler:
     def _nominate(self, pod: Pod, node: str) -> None:
         """Hold the room on the node for the pod, against all that do not matter more."""
         self._nominated[meta.uid(pod)] = Nomination(node, priority(pod))
-        self._snapshot.put_pod(meta.uid(pod), node, self._classes.facts_of(pod), assumed=True)
+        self._snapshot.put_pod(meta.uid(pod), node, self._facts(pod), assumed=True)
 
     async def _preempt(self, pod: Pod, room: Candidate) -> None:
         """Say where the pod will be, and end the pods that are in its way."""
@@ -234,7 +262,10 @@ class Scheduler:
     # Carrying out
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(self._with_permit(work))
+        self._keep(self._with_permit(work))
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -242,7 +273,15 @@ class Scheduler:
         async with self._writes:
             await work
 
-    async def _bind(self, pod: Pod, node: str, facts: PodFacts) -> None:
+    async def _bind_with_volumes(self, pod: Pod, node: str, facts: PodFacts) -> None:
+        try:
+            await self._volumes.select(facts.volumes.unbound, node)
+        except ERRORS as error:  # TimeoutError is an OSError
+            self._binding_failed(pod, node, error)
+        else:
+            await self._with_permit(self._bind(pod, node))
+
+    async def _bind(self, pod: Pod, node: str) -> None:
         binding = {
             "apiVersion": "v1",
             "kind": "Binding",
@@ -262,6 +301,7 @@ class Scheduler:
         text = str(error) or type(error).__name__
         log.info("%s: not bound to %s: %s", meta.key(pod), node, text)
         self._snapshot.forget(meta.uid(pod))
+        self._volumes.pod_changed(pod)
         self._room_on(node)
         present = self._pods.get(meta.key(pod))
         if present is None or meta.uid(present) != meta.uid(pod) or pods.node_name(present):

@@ -44,6 +44,10 @@ missing_packages() {
     has haproxy || say haproxy
     has ip || say iproute2
     has unshare || say util-linux
+    has nbdkit || say nbdkit
+    has nbdfuse || say libnbd-bin
+    has mkfs.ext4 || say e2fsprogs
+    has losetup || say mount
     has_static_busybox || say busybox-static
     if [ -d /sys/module/apparmor ] && ! has apparmor_parser; then
         say apparmor # where the kernel has AppArmor, Docker cannot start containers without its parser
@@ -116,7 +120,7 @@ ensure_venv() {
     .venv/bin/python -m pip install --quiet --quiet --no-input --disable-pip-version-check --no-deps -r "$lock"
     .venv/bin/python -m pip install --quiet --quiet --no-input --disable-pip-version-check --no-deps --no-build-isolation -e .
     # Compiled once here, so that the first cluster starts as quickly as the second.
-    .venv/bin/python -m compileall -q api apiserver bootstrap cli client compose controllers ingress kubelet lab linux proxy scheduler workshop
+    .venv/bin/python -m compileall -q api apiserver bootstrap cli client compose controllers ingress kubelet lab linux proxy scheduler storage workshop
     say "$wanted" > "$stamp"
 }
 

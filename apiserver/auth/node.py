@@ -111,6 +111,7 @@ class NodeAuthorizer:
             ("", "nodes"): _own_node,
             ("coordination.k8s.io", "leases"): _own_lease,
             ("storage.k8s.io", "csinodes"): _own_node,
+            ("storage.k8s.io", "volumeattachments"): self._attachment,
         }
 
     def follow(self, cache: Cache) -> None:
@@ -140,6 +141,13 @@ class NodeAuthorizer:
         where = claim.get("namespace", ""), claim.get("name", "")
         if self.graph.uses(node, "persistentvolumeclaims", *where):
             return None
+        return f"no relationship found between node '{node}' and this object"
+
+    def _attachment(self, node: str, asked: Attributes) -> str | None:
+        """Of a volume to the node itself: it holds the key to the volume."""
+        entry = self._lookup(resource_key("volumeattachments.storage.k8s.io", "", asked.name))
+        if entry is None or msgspec.json.decode(entry.value).get("spec", {}).get("nodeName") == node:
+            return None  # one that is gone is told so by 404
         return f"no relationship found between node '{node}' and this object"
 
     def _pod(self, node: str, asked: Attributes) -> str | None:

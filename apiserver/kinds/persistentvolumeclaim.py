@@ -8,18 +8,17 @@ from typing import Any
 from lightkube.models.core_v1 import PersistentVolumeClaimStatus
 from lightkube.resources.core_v1 import PersistentVolumeClaim
 
-from api.errors import FieldError, required
+from api import quantity
+from api.errors import FieldError, forbidden, invalid, required
+from apiserver.admission.default_storage_class import DefaultStorageClass
+from apiserver.admission.storage_in_use import protects
+from apiserver.kinds.persistentvolume import ACCESS_MODES, access_modes, at_least_one_mode, phase
 from apiserver.registry import fields, rules
-from apiserver.registry.columns import AGE, NAME, Column, Object, at
+from apiserver.registry.columns import AGE, NAME, Column, at
 from apiserver.registry.kind import Kind
 from apiserver.verbs.status import STATUS
 
-SHORT_MODES = {
-    "ReadWriteOnce": "RWO",
-    "ReadOnlyMany": "ROX",
-    "ReadWriteMany": "RWX",
-    "ReadWriteOncePod": "RWOP",
-}
+FIXED = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
 
 
 def claim_defaults(obj: Any) -> None:
@@ -27,20 +26,35 @@ def claim_defaults(obj: Any) -> None:
         obj.spec.volumeMode = obj.spec.volumeMode or "Filesystem"
 
 
+def requested(obj: Any) -> str:
+    """The storage a claim asks for, as written; empty when it asks for none."""
+    return str((fields.get(obj, "spec.resources.requests") or {}).get("storage") or "")
+
+
 def asks_for_storage(obj: Any) -> Iterator[FieldError]:
     if obj.spec is None:
         yield required("spec")
-    elif not (fields.get(obj, "spec.resources.requests") or {}).get("storage"):
+    elif not (text := requested(obj)):
         yield required("spec.resources[storage]")
+    elif quantity.parse(text) <= 0:
+        yield invalid("spec.resources[storage]", text, "must be greater than zero")
 
 
-def access_modes(obj: Object) -> str:
-    modes = (obj.get("status", {}).get("accessModes")) or []
-    return ",".join(short for mode, short in SHORT_MODES.items() if mode in modes)
-
-
-def phase(obj: Object) -> str:
-    return "Terminating" if obj["metadata"].get("deletionTimestamp") else str(at("status.phase", "")(obj))
+def hardly_changes(new: Any, old: Any) -> Iterator[FieldError]:
+    """A claim is bound once, and what is bound may grow."""
+    if new.spec is None or old.spec is None or new.spec == old.spec:
+        return
+    free = {"resources", "volumeAttributesClassName", *(() if old.spec.volumeName else ("volumeName",))}
+    free |= set() if old.spec.storageClassName is not None else {"storageClassName"}  # a default may come later
+    if any(getattr(new.spec, name) != getattr(old.spec, name) for name in set(old.spec.__struct_fields__) - free):
+        yield forbidden("spec", FIXED)
+    before, after = requested(old), requested(new)
+    if after and before and quantity.parse(after) != quantity.parse(before):
+        granted = str(((old.status and old.status.capacity) or {}).get("storage") or "0")
+        if not old.status or old.status.phase != "Bound":
+            yield forbidden("spec", FIXED)
+        elif quantity.parse(after) < quantity.parse(granted):
+            yield forbidden("spec.resources.requests.storage", "field can not be less than status.capacity")
 
 
 PERSISTENT_VOLUME_CLAIM = Kind(
@@ -52,7 +66,7 @@ PERSISTENT_VOLUME_CLAIM = Kind(
         Column("Status", phase),
         Column("Volume", at("spec.volumeName", "")),
         Column("Capacity", lambda obj: (obj.get("status", {}).get("capacity") or {}).get("storage", "")),
-        Column("Access Modes", access_modes),
+        Column("Access Modes", access_modes("status.accessModes")),
         Column("StorageClass", at("spec.storageClassName", "")),
         Column("VolumeAttributesClass", at("spec.volumeAttributesClassName", "<unset>")),
         AGE,
@@ -60,11 +74,16 @@ PERSISTENT_VOLUME_CLAIM = Kind(
     ),
     defaults=claim_defaults,
     initial_status=lambda obj: PersistentVolumeClaimStatus(phase="Pending"),
+    prepare_create=protects("kubernetes.io/pvc-protection"),
+    admission=(DefaultStorageClass(),),
     rules=(
         asks_for_storage,
         rules.required("spec.accessModes", "at least 1 access mode is required"),
-        rules.one_of("spec.accessModes[*]", *SHORT_MODES),
+        rules.one_of("spec.accessModes[*]", *ACCESS_MODES),
+        at_least_one_mode,
         rules.one_of("spec.volumeMode", "Block", "Filesystem"),
+        rules.absent("spec.dataSource", "volumes are not made from others here"),
+        rules.absent("spec.dataSourceRef", "volumes are not made from others here"),
     ),
-    immutable=("spec.accessModes", "spec.storageClassName", "spec.selector", "spec.volumeMode"),
+    change_rules=(hardly_changes,),
 )

@@ -138,6 +138,9 @@ def validate(spec: PodSpec, path: str) -> list[FieldError]:
     return [replace(error, path=f"{path}.{error.path}") for error in errors]
 
 
+_MISSING = "FieldValueNotFound"
+
+
 def template_rule(path: str, *, restart: Sequence[str] = ("Always",)) -> Callable[[Any], list[FieldError]]:
     """A pod template that is there; `restart`: the restart policies its owner can deal with (none: any)."""
 
@@ -149,7 +152,8 @@ def template_rule(path: str, *, restart: Sequence[str] = ("Always",)) -> Callabl
         if spec is None:
             return [required(f"{path}.spec.containers")]
         errors = names.check_labels(template.metadata and template.metadata.labels, f"{path}.labels")
-        errors += validate(spec, f"{path}.spec")
+        claims = {each.metadata.name for each in fields.get(obj, "spec.volumeClaimTemplates") or ()}  # volumes to be
+        errors += [each for each in validate(spec, f"{path}.spec") if each.value not in claims or each.kind != _MISSING]
         if restart and spec.restartPolicy in RESTART_POLICIES and spec.restartPolicy not in restart:
             errors.append(not_supported(f"{path}.spec.restartPolicy", spec.restartPolicy, restart))
         if "Always" in restart and spec.activeDeadlineSeconds is not None:
@@ -210,7 +214,7 @@ def _volumes_are_there(spec: PodSpec) -> Iterator[FieldError]:
     for field in ("initContainers", "containers"):
         for path, name in fields.find(spec, f"{field}[*].volumeMounts[*].name"):
             if name and name not in known:
-                yield FieldError(path, "FieldValueNotFound", "", name)
+                yield FieldError(path, _MISSING, "", name)
 
 
 def _mount_paths_differ(mounts: Sequence[Any], path: str) -> Iterator[FieldError]:

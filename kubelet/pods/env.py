@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 from lightkube.models.core_v1 import Container, EnvVar, EnvVarSource, ObjectFieldSelector, ResourceFieldSelector
 from lightkube.resources.core_v1 import ConfigMap, Pod, Secret
@@ -50,6 +51,8 @@ class Surroundings:
     """Of the node: what a container without a limit may use."""
     services: Mapping[str, str] = field(default_factory=dict)
     """KUBERNETES_SERVICE_HOST and the like."""
+    claims: Mapping[str, Any] = field(default_factory=dict)
+    """By the name of the pod's volume, what its claim is bound to (volumes/bound.py)."""
 
 
 def references(container: Container) -> set[Reference]:

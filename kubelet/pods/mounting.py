@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from functools import partial
 
 import httpx2
@@ -20,7 +21,7 @@ from kubelet.objects import NotSynced
 from kubelet.pods.env import ConfigError, Reference, Surroundings
 from kubelet.pods.env import references as env_references
 from kubelet.pods.state import Failed, PodState
-from kubelet.volumes import files
+from kubelet.volumes import bound, files
 
 log = logging.getLogger("pod")
 
@@ -71,7 +72,7 @@ def refresh(state: PodState) -> None:
 
 
 async def _keep_up(state: PodState) -> None:
-    while state.mounting.stale and state.snapshot().stop is None:
+    while state.mounting.stale and state.snapshot().stop is None and state.snapshot().final_phase is None:
         state.mounting.stale = False
         try:
             await _prepare(state)
@@ -83,6 +84,7 @@ async def _prepare(state: PodState) -> None:
     host, pod = state.host, state.pod
     try:
         around = await surroundings(state)
+        around = replace(around, claims=await bound.claims(host.client, pod))
         tokens = await host.objects.tokens(pod, files.tokens(pod))
         await asyncio.to_thread(host.volumes.prepare, pod, around, tokens)
     except (ConfigError, NotSynced, ApiError, httpx2.HTTPError, OSError) as error:

@@ -93,6 +93,9 @@ async def _connected(state: PodState, sandbox_id: str) -> None:
 
 
 async def release_sandbox(state: PodState) -> None:
+    """Of a pod that has ended the claims' volumes go first: that it has no sandbox says that they may be elsewhere."""
+    if state.snapshot().final_phase is not None or state.snapshot().stop is not None:
+        await asyncio.to_thread(state.host.volumes.release, state.uid)
     for each in state.snapshot().sandboxes:
         await remove(state, each)
     await state.host.network.detach(state.uid)

@@ -2,6 +2,7 @@
 
     prepare(pod, around, tokens)    make the pod's volumes; again later, to bring changed contents in
     mounts(pod, container, env)     what to bind where
+    release(uid)                    when its containers have ended: claims' volumes may be wanted elsewhere
     remove(uid)                     when the pod is gone
 
     pods/<uid>/volumes/kubernetes.io~<driver>/<name>        as Kubernetes lays them out
@@ -27,11 +28,14 @@ from api import meta
 from kubelet.pods.env import ConfigError, Surroundings, expand
 from kubelet.runtime.base import Mount
 from kubelet.volumes import empty_dir, files, sub_path
+from kubelet.volumes.claim import ClaimVolume
 from kubelet.volumes.empty_dir import EmptyDir
 from kubelet.volumes.files import FileVolume
 from kubelet.volumes.host_path import HostPath
 from kubelet.volumes.plugin import Request, Tokens, VolumePlugin
 from linux import mounts
+
+_CLAIM = ClaimVolume()
 
 PLUGINS: Mapping[str, VolumePlugin] = {
     "emptyDir": EmptyDir(),
@@ -40,6 +44,8 @@ PLUGINS: Mapping[str, VolumePlugin] = {
     "secret": FileVolume("secret", in_memory=True),
     "downwardAPI": FileVolume("downward-api", in_memory=True),
     "projected": FileVolume("projected", in_memory=True),
+    "persistentVolumeClaim": _CLAIM,
+    "ephemeral": _CLAIM,
 }
 """By the field of a Volume that holds its source."""
 
@@ -60,6 +66,11 @@ class Volumes:
         self._root = root
         self._holds: defaultdict[str, _Hold] = defaultdict(_Hold)
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    @property
+    def disks(self) -> Path:
+        """Where network disks are mounted, see disk.py."""
+        return self._root.parent / "disks"
 
     def directory(self, uid: str) -> Path:
         return self._root / uid
@@ -111,7 +122,9 @@ class Volumes:
                 place = self.directory(meta.uid(pod)) / "volume-subpaths" / mount.name / container.name / str(number)
                 base = _bound(base, part, place, mount.name, container.name)
             propagation = _PROPAGATION.get(mount.mountPropagation or "", "")
-            found.append(Mount(str(base), mount.mountPath, bool(mount.readOnly) or plugin.read_only, propagation))
+            claim = volumes[mount.name].persistentVolumeClaim
+            read_only = bool(mount.readOnly or plugin.read_only or (claim and claim.readOnly))
+            found.append(Mount(str(base), mount.mountPath, read_only, propagation))
         return found
 
     def excess(self, pod: Pod) -> str:
@@ -126,6 +139,16 @@ class Volumes:
         if not path.exists() or path.read_text() != content:
             path.write_text(content)
         return path
+
+    def release(self, uid: str) -> None:
+        """Raises OSError, ConfigError when a volume cannot be unmounted."""
+        with self._held(uid):
+            directory = self.directory(uid)
+            paths = [*directory.glob(f"volumes/kubernetes.io~{_CLAIM.name}/*")]
+            if paths:
+                mounts.remove_tree(directory / "volume-subpaths")
+            for path in paths:
+                _CLAIM.teardown(path)
 
     def remove(self, uid: str) -> None:
         """Raises OSError when something is mounted that cannot be unmounted; it and its directory stay."""

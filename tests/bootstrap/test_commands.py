@@ -31,7 +31,7 @@ def children(**changes: object) -> dict[str, Child]:
 
 
 def test_starting_order_is_the_order_of_need() -> None:
-    assert list(children()) == ["etcd", "apiserver", "scheduler", "controllers"]
+    assert list(children()) == ["etcd", "apiserver", "scheduler", "controllers", "storage"]
 
 
 def test_an_existing_etcd_is_used_instead_of_an_own_one() -> None:
@@ -43,7 +43,7 @@ def test_an_existing_etcd_is_used_instead_of_an_own_one() -> None:
     assert not any(word.startswith("--etcd-certfile") for word in arguments)
 
 
-@pytest.mark.parametrize("component", ["apiserver", "scheduler", "controllers"])
+@pytest.mark.parametrize("component", ["apiserver", "scheduler", "controllers", "storage"])
 def test_control_plane_components_understand_their_lines(component: str) -> None:
     fast = Timing(node_monitor_grace_period=4.5, default_toleration=2, leader_retry_period=0.5)
     argv = children(timing=fast)[component].argv

@@ -41,7 +41,7 @@ def test_everything_comes_back_and_nothing_acknowledged_is_lost(world, namespace
     acknowledged: list[str] = []
     stop = threading.Event()
     writer = threading.Thread(target=create_all, args=(world.client, namespace, acknowledged, stop))
-    victims = [("control", name) for name in ("etcd", "apiserver", "scheduler", "controllers")]
+    victims = [("control", name) for name in ("etcd", "apiserver", "scheduler", "controllers", "storage")]
     victims += [(node, name) for name in ("kubelet", "proxy", "ingress")]
     with world.constant_requests(world.url(31020)) as answers:
         world.until_answered_by_all(answers, namespace)

@@ -124,6 +124,11 @@ class ControlPlane:
             name=name,
         )
 
+    def start_storage(self, where: Path | None = None, *, name: str = "storage") -> None:
+        """Needs a user `storage`."""
+        options = (f"--data-dir={where or self.directory / 'storage'}", "--address=127.0.0.1")
+        self._python("storage", f"--kubeconfig={self.kubeconfig('storage')}", *options, name=name)
+
     def start(self) -> ControlPlane:
         self.start_etcd()
         self.start_apiserver()

@@ -297,6 +297,7 @@ def test_a_second_control_plane_on_the_same_etcd(cluster: InitResult, options: I
             "apiserver",
             "scheduler",
             "controllers",
+            "storage",
         ]
     finally:
         inside(lambda: reset(tmp_path))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from lightkube.models.core_v1 import (
     Affinity,
@@ -19,8 +21,9 @@ from lightkube.models.core_v1 import (
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Node, Pod
 
+from api.node_affinity import NodeTerm
 from scheduler import filters, profile
-from scheduler.facts import PodFacts, read
+from scheduler.facts import PodFacts, VolumeNeeds, read
 from scheduler.snapshot import Snapshot
 
 
@@ -178,3 +181,21 @@ def test_a_pod_on_the_hosts_network_takes_its_container_ports() -> None:
 )
 def test_explain(verdicts: list[tuple[str, ...]], total: int, message: str) -> None:
     assert filters.explain(verdicts, total) == message
+
+
+def test_volumes_of_other_nodes_keep_a_pod_away_and_say_so() -> None:
+    here = NodeTerm.of(NodeSelectorTerm(matchExpressions=[NodeSelectorRequirement("zone", "In", ["a"])]))
+    nodes = node(labels={"zone": "a"})
+    other = node(labels={"zone": "b"})
+    needs = VolumeNeeds(terms=((here,),))
+    assert verdict(replace(pod(), volumes=needs), nodes) == []
+    assert verdict(replace(pod(), volumes=needs), other) == ["node(s) had volume node affinity conflict"]
+    free = VolumeNeeds(terms=((),), unbound=("ns/claim",))
+    assert verdict(replace(pod(), volumes=free), nodes) == ["node(s) didn't find available persistent volumes to bind"]
+
+
+def test_a_pod_without_its_claims_runs_nowhere_and_says_why() -> None:
+    facts = replace(pod(), volumes=VolumeNeeds(refused="pod has unbound immediate PersistentVolumeClaims"))
+    assert profile.DEFAULT.best(facts, node()) is None
+    why = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."
+    assert profile.DEFAULT.explain(facts, node()) == why

@@ -188,8 +188,8 @@ def agree(snapshot: Snapshot, facts: PodFacts, nodes: dict[str, tuple[int, bool]
     fitting = {n for n, (cpu, closed) in nodes.items() if not closed and used[n] < 5 and used[n] + 1 <= 2 * cpu}
     best = DEFAULT.best(facts, snapshot)
     assert (best in fitting) if fitting else (best is None)
-    if best is not None:
-        assert used[best] == min(used[each] for each in fitting), "pods of a group spread"
+    if best is not None and len({nodes[each] for each in fitting}) == 1:
+        assert used[best] == min(used[each] for each in fitting), "pods of a group spread over nodes that are alike"
     assert {name for name, _ in DEFAULT.verdicts(facts, snapshot)} == nodes.keys() - fitting
     assert snapshot.known_nodes == len(nodes)
     assert {name for name, info in snapshot.nodes.items() if info.known} == nodes.keys()
