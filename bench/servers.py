@@ -38,7 +38,7 @@ class Server:
             ports = [held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(3)]
         self.port, self._etcd, self._peer = ports
         self._processes: list[subprocess.Popen[bytes]] = []
-        pki.ensure_control_plane(self.directory, apiserver_names=("127.0.0.1", "localhost"), own_etcd=False)
+        pki.ensure_control_plane(self.directory, apiserver_names=("127.0.0.1", "localhost"), etcd_names=())
         (self.directory / "tokens.csv").write_text(f'{self.token},bench,bench,"system:masters"\n')
 
     @property

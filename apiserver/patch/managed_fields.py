@@ -248,32 +248,38 @@ def _taken_over(live: dict[str, Any], schema: Schema, writer: Writer) -> list[En
 def created(value: bytes, schema: Schema, writer: Writer) -> list[Entry]:
     """What `updated` says of a new object, from its bytes. The fields are bytes too, and those of a member that came
     before (pods of one template differ in little) are found again instead of worked out again."""
-    members = _MEMBERS.decode(value)
-    parts = []
+    members, parts = _MEMBERS.decode(value), []
+    own = [
+        _member_fields(schema.properties["metadata"], key, bytes(content))
+        for key, content in _MEMBERS.decode(members.pop("metadata")).items()
+        if f"f:{key}" not in _STRIPPED["f:metadata"]
+    ]
+    if own:
+        parts.append(b'"f:metadata":{%b}' % b",".join(own))
     for key, content in members.items():
-        inner = schema.properties.get(key, ANY)
-        if key in ("apiVersion", "kind", "status"):
-            continue
-        if inner.type != "object" or inner.atomic or bytes(content) == b"{}":
+        if key not in ("apiVersion", "kind", "status"):
             parts.append(_member_fields(schema, key, bytes(content)))
-            continue
-        nobodys = _STRIPPED["f:metadata"] if key == "metadata" else ()
-        below = [
-            _member_fields(inner, name, bytes(each))
-            for name, each in _MEMBERS.decode(content).items()
-            if f"f:{name}" not in nobodys
-        ]
-        if below or key != "metadata":
-            parts.append(b'"f:%b":{%b}' % (key.encode(), b",".join(below)))
     return [writer.entry("Update", msgspec.Raw(b"{%b}" % b",".join(parts)))] if parts else []
 
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+REMEMBERED_BYTES = 16384
+"""How large a member is at most whose fields are remembered: there are 4,096 of them."""
 
 
-@lru_cache(maxsize=4096)
 def _member_fields(schema: Schema, key: str, content: bytes) -> bytes:
+    return (_remembered if len(content) <= REMEMBERED_BYTES else _worked_out)(schema, key, content)
+
+
+def _worked_out(schema: Schema, key: str, content: bytes) -> bytes:
+    inner = schema.properties.get(key, ANY)
+    if inner.type == "object" and not inner.atomic and content[:1] == b"{":
+        below = [_member_fields(inner, name, bytes(each)) for name, each in _MEMBERS.decode(content).items()]
+        return b'"f:%b":{%b}' % (key.encode(), b",".join(filter(None, below)))
     return msgspec.json.encode(compare({}, {key: msgspec.json.decode(content)}, schema)[0])[1:-1]
+
+
+_remembered = lru_cache(maxsize=4096)(_worked_out)
 
 
 def _described(entry: Entry) -> str:

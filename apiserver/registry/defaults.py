@@ -46,28 +46,30 @@ def filled(shape: Shape, *then: Callable[[Any], None]) -> Callable[[Any], None]:
     return defaults
 
 
+_VALUES = frozenset({str, int, bool})
+
+
 def fill(obj: Any, shape: Shape) -> None:
     for name, default in shape.items():
         value, kind = getattr(obj, name), default.__class__
-        if kind is dict:
-            if value is not None:
-                fill(value, default)
-        elif kind is list:
-            for each in value or ():
-                _into(each, default[0])
+        if kind in _VALUES:
+            if value is None or value == "":
+                setattr(obj, name, default)
+        elif kind is nonzero:
+            setattr(obj, name, value or default.value)
         elif kind is made:
             if default.when is None or getattr(obj, default.when[0]) == default.when[1]:
                 if value is None:
                     value = _class_of(obj.__class__, name)()
                     setattr(obj, name, value)
                 fill(value, default.shape)
-        elif kind is nonzero:
-            setattr(obj, name, value or default.value)
-        elif callable(default):
-            if value is not None:
-                default(value)
-        elif value is None or value == "":
-            setattr(obj, name, default)
+        elif not value:
+            continue
+        elif kind is list:
+            for each in value:
+                _into(each, default[0])
+        else:
+            _into(value, default)
 
 
 def _into(value: Any, default: Any) -> None:

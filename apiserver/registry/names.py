@@ -15,54 +15,67 @@ from api.errors import FieldError, forbidden, invalid, required
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
 _QUALIFIED = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
-_DNS_1123_LABEL = re.compile(_LABEL)
-_DNS_1123_SUBDOMAIN = re.compile(_SUBDOMAIN)
-_DNS_1035_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
-_QUALIFIED_NAME = re.compile(_QUALIFIED)
-_LABEL_VALUE = re.compile(rf"({_QUALIFIED})?")
-_CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+")
-_ENV_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
 
 Rule = Callable[[str], list[str]]
 """Says what is wrong with a text; nothing: it is fine."""
 
 
-def dns_label(text: str) -> list[str]:
-    """A lowercase RFC 1123 label."""
-    if len(text) > 63:
-        return ["must be no more than 63 characters"]
-    if _DNS_1123_LABEL.fullmatch(text):
-        return []
-    return [
-        "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
-        f"with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '{_LABEL}')"
-    ]
+def shaped(form: str, what: str, *examples: str, most: int = 0) -> Rule:
+    """A rule: of at most so many characters, and of this form."""
+    pattern, shown = re.compile(form), "',  or '".join(examples)
+    wrong = f"{what} (e.g. '{shown}', regex used for validation is '{form}')"
+
+    def rule(text: str) -> list[str]:
+        if most and len(text) > most:
+            return [f"must be no more than {most} characters"]
+        return [] if pattern.fullmatch(text) else [wrong]
+
+    return rule
 
 
-def dns_subdomain(text: str) -> list[str]:
-    """A lowercase RFC 1123 subdomain: what most objects are named by."""
-    if len(text) > 253:
-        return ["must be no more than 253 characters"]
-    if _DNS_1123_SUBDOMAIN.fullmatch(text):
-        return []
-    return [
-        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
-        "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
-        f"'{_LABEL}(\\.{_LABEL})*')"
-    ]
-
-
-def dns_1035_label(text: str) -> list[str]:
-    """The older label that Services are named by: it begins with a letter."""
-    if len(text) > 63:
-        return ["must be no more than 63 characters"]
-    if _DNS_1035_LABEL.fullmatch(text):
-        return []
-    return [
-        "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic "
-        "character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation "
-        "is '[a-z]([-a-z0-9]*[a-z0-9])?')"
-    ]
+dns_label = shaped(
+    _LABEL,
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
+    "with an alphanumeric character",
+    "my-name", "123-abc", most=63,
+)  # fmt: skip
+dns_subdomain = shaped(
+    _SUBDOMAIN,
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
+    "and end with an alphanumeric character",
+    "example.com", most=253,
+)  # fmt: skip
+"""What most objects are named by."""
+dns_1035_label = shaped(
+    "[a-z]([-a-z0-9]*[a-z0-9])?",
+    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
+    "and end with an alphanumeric character",
+    "my-name", "abc-123", most=63,
+)  # fmt: skip
+"""The older label that Services are named by: it begins with a letter."""
+label_value = shaped(
+    f"({_QUALIFIED})?",
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
+    "end with an alphanumeric character",
+    "MyValue", "my_value", "12345", most=63,
+)  # fmt: skip
+env_name = shaped(
+    "[-._a-zA-Z][-._a-zA-Z0-9]*",
+    "a valid environment variable name must consist of alphabetic characters, digits, '_', '-', or '.', and must not "
+    "start with a digit",
+    "my.env-name", "MY_ENV.NAME", "MyEnvName1",
+)  # fmt: skip
+_name_part = shaped(
+    _QUALIFIED,
+    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "
+    "character",
+    "MyName", "my.name", "123-abc",
+)  # fmt: skip
+_config_key = shaped(
+    "[-._a-zA-Z0-9]+",
+    "a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
+    "key.name", "KEY_NAME", "key-name", most=253,
+)  # fmt: skip
 
 
 def qualified_name(text: str) -> list[str]:
@@ -70,57 +83,21 @@ def qualified_name(text: str) -> list[str]:
     prefix, slash, name = text.rpartition("/")
     wrong = []
     if slash:
-        if not prefix:
-            wrong.append("prefix part must be non-empty")
-        else:
-            wrong += [f"prefix part {each}" for each in dns_subdomain(prefix)]
+        wrong += [f"prefix part {each}" for each in (dns_subdomain(prefix) if prefix else ["must be non-empty"])]
     if not name:
         wrong.append("name part must be non-empty")
     elif len(name) > 63:
         wrong.append("name part must be no more than 63 characters")
-    if not _QUALIFIED_NAME.fullmatch(name):
-        wrong.append(
-            "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
-            "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
-            f"'{_QUALIFIED}')"
-        )
-    return wrong
-
-
-def label_value(text: str) -> list[str]:
-    if len(text) > 63:
-        return ["must be no more than 63 characters"]
-    if _LABEL_VALUE.fullmatch(text):
-        return []
-    return [
-        "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start "
-        "and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for "
-        f"validation is '({_QUALIFIED})?')"
-    ]
+    return wrong + _name_part(name)
 
 
 def config_key(text: str) -> list[str]:
     """A key of a ConfigMap or Secret."""
-    if len(text) > 253:
-        return ["must be no more than 253 characters"]
-    if not _CONFIG_KEY.fullmatch(text):
-        return [
-            "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or "
-            "'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
-        ]
-    if text in (".", "..") or text.startswith(".."):
-        return [f"must not be '{text}'" if text in (".", "..") else "must not start with '..'"]
-    return []
-
-
-def env_name(text: str) -> list[str]:
-    if _ENV_NAME.fullmatch(text):
-        return []
-    return [
-        "a valid environment variable name must consist of alphabetic characters, digits, '_', '-', or '.', and must "
-        "not start with a digit (e.g. 'my.env-name',  or 'MY_ENV.NAME',  or 'MyEnvName1', regex used for validation "
-        "is '[-._a-zA-Z][-._a-zA-Z0-9]*')"
-    ]
+    if wrong := _config_key(text):
+        return wrong
+    if text in (".", ".."):
+        return [f"must not be '{text}'"]
+    return ["must not start with '..'"] if text.startswith("..") else []
 
 
 def path_segment(text: str) -> list[str]:

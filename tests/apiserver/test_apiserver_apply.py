@@ -311,3 +311,15 @@ def test_what_fits_the_schema() -> None:
     typed.check({"metadata": {"finalizers": ["a/b", "c/d"], "labels": {"any": "thing"}}, "spec": spec}, POD)
     with pytest.raises(typed.Untypable, match=r'finalizers: duplicate entries for key \[="a/b"\]'):
         typed.check({"metadata": {"finalizers": ["a/b", "a/b"]}}, POD)
+
+
+def test_what_is_remembered_of_new_objects_is_bounded():
+    """A thousand ConfigMaps of a megabyte are not kept in memory for the sake of who wrote them."""
+    schema = node.of("v1", "ConfigMap")
+    writer = Writer("me", "v1", "1")
+    for number in range(3):
+        document = {"metadata": {"name": "a"}, "data": {f"k{number}": "x" * managed_fields.REMEMBERED_BYTES}}
+        before = managed_fields._remembered.cache_info().currsize
+        (entry,) = managed_fields.created(json.dumps(document).encode(), schema, writer)
+        assert json.loads(bytes(entry["fieldsV1"])) == {"f:data": {".": {}, f"f:k{number}": {}}}
+        assert managed_fields._remembered.cache_info().currsize == before
