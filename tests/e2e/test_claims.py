@@ -301,7 +301,7 @@ def stateful_set(namespace: str) -> StatefulSet:
                 metadata=ObjectMeta(labels={"app": "db"}),
                 spec=PodSpec(
                     containers=[container],
-                    terminationGracePeriodSeconds=0,
+                    terminationGracePeriodSeconds=1,
                     securityContext=PodSecurityContext(fsGroup=1234),
                 ),
             ),
