@@ -87,3 +87,17 @@ def test_the_oldest_goes_when_the_file_is_full(tmp_path: Path) -> None:
     assert kept[-1] == 399 and kept[0] > 0 and kept == sorted(kept)
     store.close()
     assert path.stat().st_size < 1.5 * limit
+
+
+def test_kinds_that_come_later_are_followed_and_those_of_one_name_told_apart(tmp_path: Path, monkeypatch: Any) -> None:
+    recorder = Recorder(NoServer(), Store(tmp_path / "h"))  # type: ignore[arg-type]
+    monkeypatch.setattr(recorder, "_follow", lambda kind: None)
+    groups: list[dict[str, Any]] = []
+    resources = [{"name": "pods", "kind": "Pod", "verbs": ["list", "watch"]}, {"name": "pods/log", "verbs": ["get"]}]
+    answers = {"/apis": {"groups": groups}, "/api/v1": {"resources": resources}}
+    answers["/apis/own.example/v1"] = {"resources": [{"name": "pods", "kind": "Pod", "verbs": ["watch"]}]}
+    monkeypatch.setattr(recorder, "_get", lambda path, params=None: answers[path])
+    assert recorder._start_new()
+    groups.append({"preferredVersion": {"groupVersion": "own.example/v1"}})
+    assert recorder._start_new()
+    assert recorder._followed == {"/api/v1/pods": "Pod", "/apis/own.example/v1/pods": "Pod.own.example"}

@@ -17,7 +17,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from workshop.history.store import Known, Revision, Store
 
 SKIPPED = ("leases.coordination.k8s.io", "events.events.k8s.io", "componentstatuses")
 """Heartbeats, which say nothing new; and what is another name for what is watched already."""
+CUSTOM_KINDS = "customresourcedefinitions.apiextensions.k8s.io"
 FLUSH_SECONDS = 0.2
 RETRY_SECONDS = 1.0
 PAGE = "500"
@@ -44,17 +45,24 @@ class Kind:
     path: str
 
 
+class NotServed(OSError):
+    """The kind is no more: its CustomResourceDefinition was deleted."""
+
+
 class Recorder:
     def __init__(self, transport: Transport, store: Store) -> None:
         self._transport, self._store = transport, store
         self._changes: queue.SimpleQueue[Revision] = queue.SimpleQueue()
         self._known = store.known()
         self._writers: dict[str, dict[str, str]] = {}
+        self._followed: dict[str, str] = {}
+        """Path -> the name its objects are recorded under."""
+        self._starting = threading.Lock()
 
     def run(self) -> None:
         """Record until the process ends. Raises what makes writing impossible."""
-        for kind in self._discover():
-            threading.Thread(target=self._follow, args=(kind,), name=kind.name, daemon=True).start()
+        while not self._start_new():
+            time.sleep(RETRY_SECONDS)
         while True:
             batch = [self._changes.get()]
             time.sleep(FLUSH_SECONDS)
@@ -62,16 +70,23 @@ class Recorder:
                 batch.append(self._changes.get())
             self._store.add(batch)
 
-    def _discover(self) -> list[Kind]:
-        """Every kind that can be watched, each once, in its preferred version."""
-        while True:
+    def _start_new(self) -> bool:
+        """Follow every kind that is not yet, each in its preferred version; returns whether the server told."""
+        with self._starting:
             try:
                 groups = self._get("/apis")["groups"]
                 roots = ["/api/v1", *(f"/apis/{each['preferredVersion']['groupVersion']}" for each in groups)]
-                return [kind for root in roots for kind in self._kinds(root)]
+                kinds = [kind for root in roots for kind in self._kinds(root)]
             except ERRORS as error:
-                log.warning("no discovery yet: %s", error)
-                time.sleep(RETRY_SECONDS)
+                log.warning("no discovery: %s", error)
+                return False
+            for kind in kinds:
+                if kind.path not in self._followed:
+                    if kind.kind in self._followed.values():
+                        kind = replace(kind, kind=f"{kind.kind}.{kind.name.partition('.')[2]}")
+                    self._followed[kind.path] = kind.kind
+                    threading.Thread(target=self._follow, args=(kind,), name=kind.name, daemon=True).start()
+            return True
 
     def _kinds(self, root: str) -> Iterator[Kind]:
         group = "" if root == "/api/v1" else "." + root.split("/")[2]
@@ -83,19 +98,28 @@ class Recorder:
     # One kind
 
     def _follow(self, kind: Kind) -> None:
-        version = ""
+        version, told = "", False
         while True:
+            began = time.monotonic()
             try:
                 version = version or self._list(kind)
                 for event in self._watch(kind, version):
                     if event["type"] == "ERROR":
                         version = ""
                         break
-                    version = event["object"]["metadata"]["resourceVersion"]
+                    version, told = event["object"]["metadata"]["resourceVersion"], False
                     if event["type"] != "BOOKMARK":
                         self._note(event["type"], kind, event["object"])
+                    if kind.name == CUSTOM_KINDS:
+                        self._start_new()
+            except NotServed:
+                del self._followed[kind.path]
+                return
             except ERRORS as error:
-                log.info("%s: %s", kind.name, error)
+                if not told:
+                    log.info("%s: %s", kind.name, error)
+                told = True
+            if time.monotonic() - began < RETRY_SECONDS:
                 # Not all at once: the server that just came back has the controllers to serve.
                 time.sleep(RETRY_SECONDS * (1 + random.random()))
 
@@ -124,16 +148,14 @@ class Recorder:
         with self._transport.stream(kind.path, params=params) as stream:
             if stream.status == 410:
                 yield {"type": "ERROR"}
-            elif stream.status != 200:
-                raise OSError(f"the server answered a watch with HTTP {stream.status}")
             else:
+                _check(stream.status, kind.path)
                 yield from map(json.loads, stream)
 
     def _get(self, path: str, params: Mapping[str, str] | None = None) -> Any:
         with self._transport.stream(path, params=params) as stream:
             body = stream.read()
-            if stream.status != 200:
-                raise OSError(f"GET {path}: HTTP {stream.status}")
+            _check(stream.status, path)
             return json.loads(body)
 
     def _note(self, verb: str, kind: Kind, obj: dict[str, Any]) -> None:
@@ -155,6 +177,11 @@ class Recorder:
         changed = [each for each in entries if before.get(_key(each)) != now[_key(each)]] or entries
         last = max(changed, key=lambda each: str(each.get("time", "")), default={})
         return str(last.get("manager") or "")
+
+
+def _check(status: int, path: str) -> None:
+    if status != 200:
+        raise (NotServed if status == 404 else OSError)(f"GET {path}: HTTP {status}")
 
 
 def _key(entry: Mapping[str, Any]) -> str:
