@@ -152,8 +152,8 @@ def template_rule(path: str, *, restart: Sequence[str] = ("Always",)) -> Callabl
         if spec is None:
             return [required(f"{path}.spec.containers")]
         errors = names.check_labels(template.metadata and template.metadata.labels, f"{path}.labels")
-        claims = {each.metadata.name for each in fields.get(obj, "spec.volumeClaimTemplates") or ()}  # volumes to be
-        errors += [each for each in validate(spec, f"{path}.spec") if each.value not in claims or each.kind != _MISSING]
+        claims = {name for _, name in fields.find(obj, "spec.volumeClaimTemplates[*].metadata.name")}  # volumes to be
+        errors += [each for each in validate(spec, f"{path}.spec") if each.kind != _MISSING or each.value not in claims]
         if restart and spec.restartPolicy in RESTART_POLICIES and spec.restartPolicy not in restart:
             errors.append(not_supported(f"{path}.spec.restartPolicy", spec.restartPolicy, restart))
         if "Always" in restart and spec.activeDeadlineSeconds is not None:

@@ -71,6 +71,13 @@ async def test_a_version_that_is_none(api: Any, version: Any) -> None:
     assert json.loads(answer.body)["message"].startswith("resourceVersion: Invalid value")
 
 
+async def test_a_claim_template_without_metadata(api: Any) -> None:
+    body = deployment("web")
+    body["spec"]["volumeClaimTemplates"] = [{"spec": {"volumeMode": "x"}}]
+    answer = await api.post("/apis/apps/v1/namespaces/default/statefulsets", body)
+    assert answer.status in (201, 422)
+
+
 async def test_a_job_without_a_name(api: Any) -> None:
     template = {"spec": {"containers": [{"name": "web", "image": "web"}], "restartPolicy": "Never"}}
     answer = await api.post("/apis/batch/v1/namespaces/default/jobs", {"spec": {"template": template}})
