@@ -52,6 +52,24 @@ def init(options: InitOptions, report: Report) -> InitResult:
     wait_ready(place, server, options.timeout)
     report(f"the API server is ready at {server}")
 
+    result = invite(options, place, server)
+    if not options.etcd_servers:
+        Membership.at(place.pki, ["127.0.0.1"]).correct(address)
+    if options.kubeconfig:
+        kubeconfig.merge(place.admin_conf, options.kubeconfig, context=options.context)
+        report(f"context {options.context} is in {options.kubeconfig}")
+
+    line = result.join_command
+    if result.certificate_key:
+        report("to add a control plane, run within two hours on it, as root (two are worse than one: both must be up):")
+        report(f"  {line} --control-plane --certificate-key {result.certificate_key}")
+    report("to add a node, run on it, as root:")
+    report(f"  {line}")
+    return result
+
+
+def invite(options: InitOptions, place: ControlPlane, server: str) -> InitResult:
+    """Put into a running API server what machines need to join, and make the line that does it."""
     ca_hash = pki.ca_hash(pki.load_certificate(place.pki / "ca.crt"))
     token = options.token or tokens.generate()
     tokens.create(place.admin_conf, token=token, ttl=options.token_ttl, description="made by init", replace=True)
@@ -60,20 +78,8 @@ def init(options: InitOptions, report: Report) -> InitResult:
         discovery.publish(client, place, add=server)
         apiclient.create_or_replace(client, _ingress_class(), keep=True)
         certificate_key = upload_certs.upload(client, place.pki) if options.upload_certs else ""
-    if not options.etcd_servers:
-        Membership.at(place.pki, ["127.0.0.1"]).correct(address)
-    if options.kubeconfig:
-        kubeconfig.merge(place.admin_conf, options.kubeconfig, context=options.context)
-        report(f"context {options.context} is in {options.kubeconfig}")
-
-    line = tokens.command(server, token=token, ca_cert_hash=ca_hash)
-    if certificate_key:
-        report("to add a control plane, run within two hours on it, as root (two are worse than one: both must be up):")
-        report(f"  {line} --control-plane --certificate-key {certificate_key}")
-    report("to add a node, run on it, as root:")
-    report(f"  {line}")
     return InitResult(
-        join_command=line,
+        join_command=tokens.command(server, token=token, ca_cert_hash=ca_hash),
         certificate_key=certificate_key,
         kubeconfig=place.admin_conf,
         server=server,

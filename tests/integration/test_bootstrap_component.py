@@ -41,6 +41,12 @@ def test_piece_by_piece(machine: str, tmp_path: Path) -> None:
 
     assert netns.call(machine, boot)
 
+    def invited() -> str:
+        command = [sys.executable, "-P", "-m", "bootstrap.component", "invite", f"--data-dir={tmp_path}"]
+        return subprocess.run([*command, "--address=127.0.0.1"], capture_output=True, text=True, check=True).stdout
+
+    assert netns.call(machine, invited).startswith("minikctl join 127.0.0.1:6443 --token ")
+
 
 def test_an_unknown_component_is_refused() -> None:
     command = [sys.executable, "-P", "-m", "bootstrap.component", "kubelet", "--address=127.0.0.1"]
