@@ -3,7 +3,7 @@
     python -m bootstrap.component credentials|etcd|apiserver|scheduler|controllers|storage|invite --data-dir DIR ...
 
 For whoever supervises in another way: containers (docker-compose.dev.yml), systemd units. All of them are on one host.
-`credentials` writes the certificates and kubeconfigs the others read, and `invite`, once the API server is ready, prints
+`credentials` writes the certificates and kubeconfigs the others read; `invite`, once the API server is ready, prints
 the line that nodes join with; both end. Any other becomes the component.
 """
 

@@ -54,6 +54,10 @@ class _Converter:
     def __init__(self, project: Project, files: Files, *, waits: bool) -> None:
         self._project, self._waits = project, waits
         self._report = Report()
+        called = {dns(name): name for name in project.services}
+        if lost := [name for name in project.services if called[dns(name)] != name]:
+            both = f"services {lost[0]} and {called[dns(lost[0])]} are both called {dns(lost[0])} in Kubernetes"
+            raise ComposeError(f"{project.services.mark(lost[0])}: {both}")
         services = Keys(project.services, "services", self._report)
         self._services = {name: services.sub(name) for name in ordered(project.services)}
         for name in [name for name, keys in self._services.items() if "provider" in keys]:

@@ -14,8 +14,9 @@ Object = dict[str, Any]
 
 
 def dns(text: str) -> str:
-    """A name as Kubernetes has them: `My_App` is `my-app`."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63].strip("-") or "x"
+    """A name as Services have them: `My_App` is `my-app`, `3proxy` is `x-3proxy`."""
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    return (name if name[:1].isalpha() else f"x-{name}")[:63].rstrip("-")
 
 
 def label(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import posixpath
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ from compose.report import Keys, Report
 CONFIG_BYTES = 512 << 10
 """Bound files larger than this in sum stay on the node: a ConfigMap holds 1 MiB."""
 CLAIM = "1Gi"
+KEY = re.compile(r"[-._a-zA-Z0-9]+")
 
 
 class Files(Protocol):
@@ -124,7 +126,7 @@ class Storage:
         options.get("selinux")
         found = self._files.folder(source)
         base = posixpath.basename(source)
-        if not found or sum(map(len, found.values())) > CONFIG_BYTES:
+        if not found or sum(map(len, found.values())) > CONFIG_BYTES or not all(map(KEY.fullmatch, found)):
             why = "every node has a folder of its own there: use a named volume, or put the files into the image"
             each.approximate("source", f"hostPath {source}: {why}")
             if propagation := options.get("propagation"):

@@ -215,6 +215,18 @@ def test_small_files_are_config_maps() -> None:
     assert grades(result)["services.web.volumes[1].source"] == "approximate"
 
 
+def test_files_no_config_map_can_hold_stay_on_the_node() -> None:
+    disk = Disk({"/shop/a": {"with space": b"x"}, "/shop/b": {"big": bytes(1 << 20)}})
+    made = pod(service("volumes: ['./a:/a', './b:/b', './gone:/gone']", disk=disk))
+    assert [each["hostPath"]["path"] for each in made["volumes"]] == ["/shop/a", "/shop/b", "/shop/gone"]
+
+
+def test_names_are_made_fit() -> None:
+    result = conversion("services: {3proxy: {image: x}, My_App: {image: y}}\n")
+    assert {"Deployment/x-3proxy", "Deployment/my-app", "Service/my-app"} <= set(names(result))
+    assert grades(result)["services.My_App"] == "approximate"
+
+
 def test_secrets_and_configs() -> None:
     text = (
         "services:\n  web: {image: w, secrets: [s], configs: [{source: c, target: /etc/c, mode: 0440}]}\n"
@@ -294,6 +306,7 @@ def test_what_is_rendered_is_what_was_made() -> None:
         ("services: {a: {image: [x]}}", "compose.yaml:1: services.a.image: must be string"),
         ("services:\n  a:\n    image: '${X:?set X}'", "compose.yaml:3: required variable X is missing a value: set X"),
         ("include: [other.yaml]\nservices: {a: {image: x}}", "/shop/other.yaml: no such file"),
+        ("services: {a_b: {image: x}, a-b: {image: x}}", "compose.yaml:1: services a_b and a-b are both called a-b"),
         ("services: {a: {image: x, healthcheck: {test: t, interval: soon}}}", "invalid duration: 'soon'"),
     ],
 )
