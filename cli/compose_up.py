@@ -22,7 +22,7 @@ from compose.convert import COMPLETED, STARTED, Conversion, Manifest, image_of
 from compose.names import MANAGED_BY, MANAGER, NAME, PROJECT, query
 from compose.report import Finding
 
-WORKLOADS = ("deployments.apps", "daemonsets.apps", "jobs.batch")
+WORKLOADS = ("deployments.apps", "daemonsets.apps", "cronjobs.batch", "jobs.batch")
 KINDS = (*WORKLOADS, "services", "networkpolicies.networking.k8s.io", "configmaps", "secrets")
 CLAIMS = "persistentvolumeclaims"
 IMAGE_ID = "minik.dev/image-id"

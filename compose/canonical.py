@@ -406,6 +406,13 @@ SERVICE: dict[str, Form] = {
     "ulimits": ulimits,
     "extends": extends,
 }
+
+
+def schedules(value: Any, context: Context) -> list[Map]:
+    return [each if isinstance(each, Map) else Map({"cron": text(each)}) for each in value]
+
+
+SERVICE["triggers"] = nested({"schedule": schedules, "manual": boolean})
 _STORED: dict[str, Form] = {"file": path, "labels": labels, "name": text}
 SECTIONS: dict[str, dict[str, Form]] = {
     "services": SERVICE,

@@ -16,7 +16,7 @@ from compose.document import Map
 from compose.errors import ComposeError
 from compose.names import Object, dns, labels, manifest, pruned, selector
 from compose.project import Project
-from compose.report import Finding, Keys, Report
+from compose.report import IGNORED, Finding, Keys, Report
 from compose.storage import Files, Storage, claims
 
 QUALIFIED = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?\Z")
@@ -65,16 +65,18 @@ class _Converter:
         self._storage = Storage(project, files, self._report)
         self._awaited = {
             (other, how["condition"])
-            for service in project.services.values()
+            for _, service in project.workloads()
             for other, how in (service.get("depends_on") or {}).items()
         }
         for key, value in project.document.items():
-            if key in ("models", "jobs") and value:
-                mark = project.document.mark(key)
-                self._report.note(Finding(mark, key, "ignored", "no counterpart is made of it"))
+            if key == "models" and value:
+                self._report.note(Finding(project.document.mark(key), key, IGNORED, "no counterpart is made of it"))
+        jobs = Keys(project.section("jobs"), "jobs", self._report)
+        self._jobs = {name: jobs.sub(name) for name in jobs.data}
 
     def run(self) -> Conversion:
         parts = {name: list(self._service(name, keys)) for name, keys in self._services.items()}
+        jobs = [each for name, keys in self._jobs.items() for each in self._scheduled(name, keys)]
         aliases = [each for keys in self._services.values() for each in self._links(keys)]
         policies = [Manifest(each) for each in networks.policies(self._project, self._report)]
         stored = [Manifest(self._storage.objects[key]) for key in sorted(self._storage.objects)]
@@ -85,7 +87,7 @@ class _Converter:
                     finding for finding in self._report.findings(f"services.{name}") if finding.grade != "exact"
                 ]
         waits = {} if self._waits else {name: self._dependencies(name) for name in self._services}
-        manifests = [*stored, *(each for found in parts.values() for each in found), *aliases, *policies]
+        manifests = [*stored, *(each for found in parts.values() for each in found), *jobs, *aliases, *policies]
         by_name = {(each.obj["kind"], each.obj["metadata"]["name"]): each for each in reversed(manifests)}
         return Conversion(self._project, list(reversed(by_name.values())), findings, waits)
 
@@ -129,6 +131,28 @@ class _Converter:
         volumes = known + [each for each in extra if each not in known]
         rest = {"initContainers": init, "containers": spec["containers"], "volumes": volumes}
         return pruned({**first, **rest})
+
+    def _scheduled(self, name: str, job: Keys) -> Iterator[Manifest]:
+        """A CronJob for each of a job's schedules; one that is only run by hand waits, suspended, to be run."""
+        triggers = job.sub("triggers")
+        for key in ("depends_on", "profiles", "restart", "build", "image", "healthcheck"):
+            job.get(key)
+        if "depends_on" in job:
+            job.ignored("depends_on", "a CronJob waits for nobody")
+        spec = pods.pod(job, name, image_of(self._project.name, name, job.data), self._storage)
+        template = {"metadata": {"labels": {**labels(self._project.name, name), **networks.members(job)}}}
+        body = {"spec": {"backoffLimit": 0, "template": {**template, "spec": {"restartPolicy": "Never", **spec}}}}
+        schedules = triggers.items("schedule")
+        triggers.get("manual")
+        for number, each in enumerate(schedules or [None]):
+            called = dns(name) if number == 0 else f"{dns(name)}-{number + 1}"
+            when = _when(each) if each else {"schedule": "0 0 31 2 *", "suspend": True}
+            owner = labels(self._project.name, name)
+            about = f"{name}: {job.mark}" + (
+                "" if each else f"; run it by: kubectl create job {called}-1 --from=cronjob/{called}"
+            )
+            obj = manifest("batch/v1", "CronJob", called, owner, spec={**when, "jobTemplate": body})
+            yield Manifest(obj, about)
 
     def _init_containers(self, name: str) -> Iterator[Object]:
         """One for each service to wait for: a look at its Service, or the job itself."""
@@ -236,6 +260,15 @@ class _Converter:
                 found = next(networks.services(self._services[target], self._project.name, target))
                 found["metadata"]["name"] = alias
                 yield Manifest(found)
+
+
+def _when(schedule: Keys) -> Object:
+    """One that comes while another runs is skipped, unless it is to wait its turn; one that was missed comes late."""
+    if schedule.get("concurrency") == "queue":
+        schedule.approximate("concurrency", "a run that comes while another runs is skipped")
+    late = {"startingDeadlineSeconds": 60} if schedule.get("missed_fires") == "skip" else {}
+    zone = schedule.get("timezone")
+    return pruned({"schedule": schedule.get("cron"), "timeZone": zone, "concurrencyPolicy": "Forbid", **late})
 
 
 def image_of(project: str, name: str, service: Map) -> str:

@@ -108,7 +108,7 @@ def policies(project: Project, report: Report) -> Iterator[Object]:
             network.approximate("driver", "the cluster's own network")
         if network.get("external"):
             network.approximate("external", "the cluster's own network; others on it are not known here")
-    named = {name for service in project.services.values() for name in service.get("networks") or {}}
+    named = {name for _, service in project.workloads() for name in service.get("networks") or {}}
     if named <= {"default"} and not (keys.data.get("default") or {}).get("internal"):
         yield from _unconnected(project, owner)
         return

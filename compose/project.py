@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +43,11 @@ class Project:
     def services(self) -> Map:
         return self.section("services")
 
+    def workloads(self) -> Iterator[tuple[str, Map]]:
+        """The services and the jobs: what has containers."""
+        yield from self.services.items()
+        yield from self.section("jobs").items()
+
 
 def load(
     files: Sequence[str],
@@ -64,8 +69,8 @@ def load(
     chosen = {*profiles} or {each for each in variables.get("COMPOSE_PROFILES", "").split(",") if each}
     project = Project(name, directory, document, variables, loader.warnings)
     _choose(project, chosen)
-    for service in project.services.values():
-        loader.environment_of(service, variables)
+    for _, workload in project.workloads():
+        loader.environment_of(workload, variables)
     _keep_used(project)
     return project
 
@@ -115,9 +120,10 @@ class _Loader:
             for document in self._documents(file, variables):
                 own = canonical.document(document, directory)
                 included = self._included(own, directory, variables)
-                services = own.get("services") or Map()
-                for name in list(services):
-                    services[name] = self._extended(own, name, directory, variables, ())
+                for section in ("services", "jobs"):
+                    known = own.get(section) or Map()
+                    for name in list(known):
+                        known[name] = self._extended(own, section, name, directory, variables, ())
                 result = merge.documents(merge.documents(result, included), own)
         return result
 
@@ -165,25 +171,31 @@ class _Loader:
         return result
 
     def _extended(
-        self, document: Map, name: str, directory: str, variables: Mapping[str, str], seen: tuple[str, ...]
+        self,
+        document: Map,
+        section: str,
+        name: str,
+        directory: str,
+        variables: Mapping[str, str],
+        seen: tuple[str, ...],
     ) -> Any:
-        """A service with what it extends below it."""
-        services = document.get("services") or Map()
+        """A service or job with what it extends below it."""
+        services = document.get(section) or Map()
         service = services[name]
         if not isinstance(service, Map) or not (extends := service.get("extends")):
             return service
         base, file = extends["service"], extends.get("file", "")
         if (key := f"{file}:{base}") in seen:
-            raise ComposeError(f"{services.mark(name)}: services.{name}: circular extends")
+            raise ComposeError(f"{services.mark(name)}: {section}.{name}: circular extends")
         where = directory
         if file:
             where = posixpath.dirname(file)
             document = Map()
             for each in self._documents(file, variables):
                 document = merge.documents(document, canonical.document(each, where))
-        if base not in (document.get("services") or {}):
-            raise ComposeError(f"{services.mark(name)}: services.{name} extends {base}, which is not there")
-        under = self._extended(document, base, where, variables, (*seen, key))
+        if base not in (document.get(section) or {}):
+            raise ComposeError(f"{services.mark(name)}: {section}.{name} extends {base}, which is not there")
+        under = self._extended(document, section, base, where, variables, (*seen, key))
         rest = Map({key: value for key, value in service.items() if key != "extends"}, marks=service.marks)
         under = Map({k: v for k, v in under.items() if k != "extends"}, marks=under.marks)
         return merge.merged(under, rest)
@@ -217,11 +229,12 @@ class _Loader:
 def _choose(project: Project, profiles: set[str]) -> None:
     """Leave only the services of no profile or a chosen one; complete their dependencies and networks."""
     services = project.services
-    for name, service in list(services.items()):
-        wanted = set(service.get("profiles") or [])
-        if wanted and "*" not in profiles and not wanted & profiles:
-            del services[name]
-    for name, service in services.items():
+    for section in (services, project.section("jobs")):
+        for name, service in list(section.items()):
+            wanted = set(service.get("profiles") or [])
+            if wanted and "*" not in profiles and not wanted & profiles:
+                del section[name]
+    for name, service in project.workloads():
         _depend(service)
         for other, how in list((service.get("depends_on") or {}).items()):
             if other in services:
@@ -254,7 +267,7 @@ def _depend(service: Map) -> None:
 def _keep_used(project: Project) -> None:
     """Leave out what no service uses, and complain of what is used and not there."""
     used: dict[str, dict[str, Mark]] = {section: {} for section in ("networks", "volumes", "secrets", "configs")}
-    for service in project.services.values():
+    for _, service in project.workloads():
         used["networks"] |= {name: service.mark("networks") for name in service.get("networks") or {}}
         mounts = [each for each in service.get("volumes") or [] if each.get("type") == "volume" and each.get("source")]
         used["volumes"] |= {each["source"]: service.mark("volumes") for each in mounts}

@@ -193,7 +193,7 @@ class Storage:
 def _used_by_several(project: Project) -> set[str]:
     """The volumes more than one pod may use at a time."""
     users: dict[str, int] = {}
-    for service in project.services.values():
+    for _, service in project.workloads():
         deploy = service.get("deploy") or Map()
         pods = 2 if deploy.get("mode") == "global" else deploy.get("replicas") or 1
         for source in {each.get("source") for each in service.get("volumes") or [] if each.get("type") == "volume"}:

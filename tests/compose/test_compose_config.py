@@ -45,6 +45,8 @@ def compared(found: Project) -> dict[str, Any]:
             if not each.get("external"):
                 each.pop("name", None)
             each.pop("ipam", None)
+    for each in document.get("jobs", {}).values():
+        each.pop("name", None)
     document.pop("name", None), document.pop("version", None)
     return _without_empty(document)
 

@@ -269,6 +269,17 @@ def test_kinds_of_workloads() -> None:
     assert (spec["replicas"], spec["minReadySeconds"]) == (4, 5)
 
 
+def test_jobs_are_cron_jobs() -> None:
+    triggers = "{schedule: ['0 3 * * *', {cron: '0 * * * 1', timezone: Europe/Paris, missed_fires: skip}]}"
+    text = f"services: {{}}\njobs:\n  dump: {{image: d, command: run, triggers: {triggers}}}\n"
+    result = conversion(text + "  hand: {image: h, triggers: {manual: true}}\n")
+    first, second = (found(result, "CronJob", each)["spec"] for each in ("dump", "dump-2"))
+    assert (first["schedule"], first["concurrencyPolicy"]) == ("0 3 * * *", "Forbid")
+    assert (second["timeZone"], second["startingDeadlineSeconds"]) == ("Europe/Paris", 60)
+    assert first["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"] == ["run"]
+    assert found(result, "CronJob", "hand")["spec"]["suspend"] is True
+
+
 def test_every_key_is_accounted_for() -> None:
     result = service(
         "ulimits: {nofile: 5}, environment: {A: 1}, stop_signal: USR1, init: true, made_up: {x: 1}, x-own: 1"
