@@ -146,7 +146,7 @@ class _Converter:
         triggers.get("manual")
         for number, each in enumerate(schedules or [None]):
             called = dns(name) if number == 0 else f"{dns(name)}-{number + 1}"
-            when = _when(each) if each else {"schedule": "0 0 31 2 *", "suspend": True}
+            when = _when(each) if each else {"schedule": "0 0 1 1 *", "suspend": True}
             owner = labels(self._project.name, name)
             about = f"{name}: {job.mark}" + (
                 "" if each else f"; run it by: kubectl create job {called}-1 --from=cronjob/{called}"

@@ -15,6 +15,9 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Namespace
 from world import NotInTime, World, ask
 
+from compose.health import WAIT_IMAGE
+from lab.builds import build
+
 SHOP = Path(__file__).parent / "shop"
 PROGRAMS = {"db": ("redis-server", "redis-cli"), "cache": ("memcached",)}
 PORT = 8093
@@ -45,9 +48,7 @@ def put(source: Path, target: Path) -> None:
 
 def test_a_compose_file_runs_and_goes(world: World, namespace: str, shop: Path) -> None:
     world.client.create(Namespace(metadata=ObjectMeta(name=namespace)))
-    files = [str(shop / "compose.yaml")]
-    if "(default)" not in world.minikctl("get", "storageclasses", check=False).stdout:
-        files.append(str(shop / "no-volume.yaml"))
+    files = [str(shop / "compose.yaml"), *no_volume(world, shop)]
 
     def compose(command: str, *options: str) -> str:
         return world.minikctl("compose", command, "-n", namespace, *files, *options).stdout
@@ -85,6 +86,31 @@ def test_a_compose_file_runs_and_goes(world: World, namespace: str, shop: Path) 
     left = [f"{each['kind']}/{each['metadata']['name']}" for each in json.loads(found)["items"]]
     assert left == ["ConfigMap/kube-root-ca.crt"]
     assert all(not world.uids_running(node, namespace) for node in world.lab_nodes())
+
+
+def test_converted_manifests_wait_for_each_other(world: World, namespace: str, shop: Path) -> None:
+    """All at once by kubectl, and what depends on something waits for it in an init container."""
+    world.client.create(Namespace(metadata=ObjectMeta(name=namespace)))
+    images = [(WAIT_IMAGE, "FROM minik/busybox:1"), *((f"shop-{name}:latest", "") for name in ("web", "db", "cache"))]
+    for tag, dockerfile in images:
+        folder = str(shop / tag.partition(":")[0].removeprefix("shop-")) if not dockerfile else str(shop / "web")
+        arguments = ["--build-arg", "GREETING=hello", *(["--file", "-"] if dockerfile else []), folder]
+        build(world.lab, tag, arguments, dockerfile=dockerfile, say=lambda line: None)
+    files = [str(shop / "compose.yaml"), *no_volume(world, shop)]
+    manifests = world.minikctl("compose", "convert", *files).stdout
+    (shop / "all.yaml").write_text(manifests)
+    world.kubectl("apply", "-n", namespace, "-f", str(shop / "all.yaml"))
+    world.kubectl("rollout", "status", "-n", namespace, "deployment/web", "--timeout=100s")
+    ports = world.kubectl(
+        "get", "service", "web-published", "-n", namespace, "-o", "jsonpath={.spec.ports[0].nodePort}"
+    )
+    until(world.url(int(ports.stdout)) + "cgi-bin/hits", lambda answer: answer.startswith("hello 42 after nothing"))
+
+
+def no_volume(world: World, shop: Path) -> list[str]:
+    """The file that does without a volume, where the cluster has no storage class."""
+    found = world.minikctl("get", "storageclasses", check=False).stdout
+    return [] if "(default)" in found else [str(shop / "no-volume.yaml")]
 
 
 def until(url: str, holds: Callable[[str], bool], *, deadline: float = 60) -> None:
