@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from compose.names import Object, pruned
+from compose.names import Object
 from compose.report import Keys
 
 INTERVAL = TIMEOUT = 30.0
@@ -59,5 +59,9 @@ WAIT_IMAGE = "busybox:1.37"
 
 def waiting_for(name: str, port: int | None) -> Object:
     """An init container that ends when a Service has an endpoint: one that is ready."""
-    command = f"until nc -z {name} {port}; do sleep 1; done" if port else f"until nslookup {name}; do sleep 1; done"
-    return pruned({"name": f"wait-for-{name}"[:63], "image": WAIT_IMAGE, "command": ["sh", "-c", command]})
+    # Not every busybox has `nc -z`, and its nslookup does not search a pod's domains. The name of a service without
+    # ports is there when one of its pods is ready, whatever answers at any port.
+    wrong = "^nc: " if port else "bad address"
+    attempt = f"timeout 2 nc -w 1 {name} {port or 1} < /dev/null 2>&1"
+    command = f"while {attempt} | grep -q '{wrong}'; do sleep 1; done"
+    return {"name": f"wait-for-{name}"[:63].rstrip("-"), "image": WAIT_IMAGE, "command": ["sh", "-c", command]}

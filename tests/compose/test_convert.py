@@ -169,7 +169,7 @@ def test_manifests_wait_for_themselves() -> None:
     result = conversion(DEPENDING, waits=True)
     init = pod(result)["initContainers"]
     assert [each["name"] for each in init] == ["wait-for-db", "migrate", "wait-for-cache"]
-    assert "nc -z db 5432" in init[0]["command"][2] and init[1]["args"] == ["up"]
+    assert "nc -w 1 db 5432" in init[0]["command"][2] and init[1]["args"] == ["up"]
     assert "Job/migrate" not in names(result)
 
 
