@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from cli import rollout
@@ -28,6 +29,8 @@ CLAIMS = "persistentvolumeclaims"
 IMAGE_ID = "minik.dev/image-id"
 """Annotation of a pod's template: a service built anew gets new pods."""
 FORCE = {"force": "true"}
+BALANCER_SECONDS = 10.0
+"""How long a load balancer may take to give an address."""
 
 
 class Up:
@@ -38,7 +41,6 @@ class Up:
 
     def run(self, *, remove_orphans: bool) -> None:
         self._build()
-        self._reach_from_outside()
         workloads = [each for each in self._conversion.manifests if each.service]
         for each in self._conversion.manifests:
             if not each.service:
@@ -110,18 +112,6 @@ class Up:
                     metadata = each.obj["spec"]["template"]["metadata"]
                     metadata["annotations"] = {**metadata.get("annotations", {}), IMAGE_ID: found}
 
-    def _reach_from_outside(self) -> None:
-        """Without a cloud's load balancer, a published port is one of every node's own address."""
-        addresses = [
-            address["address"]
-            for node in self._session.objects("nodes")
-            for address in (node.get("status") or {}).get("addresses") or []
-            if address["type"] == "InternalIP"
-        ]
-        for each in self._conversion.manifests:
-            if each.obj["kind"] == "Service" and each.obj["spec"].get("type") == "LoadBalancer":
-                each.obj["spec"]["externalIPs"] = addresses
-
     # Waiting
 
     def _until(self, service: str, condition: str) -> None:
@@ -168,12 +158,25 @@ class Up:
             if each.obj["kind"] != "Service" or each.obj["spec"].get("type") not in ("NodePort", "LoadBalancer"):
                 continue
             ref = self._session.ref("services", each.obj["metadata"]["name"])
-            spec = self._session.get(ref)["spec"]
-            addresses = spec.get("externalIPs") or ["any node"]
-            for port in spec["ports"]:
-                number = port["port"] if spec["type"] == "LoadBalancer" else port["nodePort"]
+            balanced = each.obj["spec"]["type"] == "LoadBalancer"
+            addresses = (self._addresses(ref) or ["<pending>"]) if balanced else ["<any node>"]
+            for port in self._session.get(ref)["spec"]["ports"]:
+                number = port["port"] if balanced else port["nodePort"]
                 where = ", ".join(f"{address}:{number}" for address in addresses)
                 print(f"{each.obj['metadata']['labels'][NAME]} port {port['targetPort']}: {where}")
+
+    def _addresses(self, ref: Ref) -> list[str]:
+        """Where a load balancer answers, once it does; none where the cluster has none."""
+        found: list[str] = []
+
+        def balanced(obj: Object | None) -> bool:
+            status = (existing(obj, ref).get("status") or {}).get("loadBalancer") or {}
+            found[:] = [each.get("ip") or each.get("hostname") or "" for each in status.get("ingress") or []]
+            return bool(found)
+
+        with suppress(CliError):
+            wait_for(self._session, ref, balanced, ends=min(self._ends, time.monotonic() + BALANCER_SECONDS))
+        return found
 
 
 def build_arguments(build: Any) -> tuple[list[str], str]:
