@@ -56,6 +56,11 @@ def claim_keys(pod: Pod) -> list[str]:
     return [f"{meta.namespace(pod)}/{name}" for name in claim_names(pod).values()]
 
 
+def unique_name(driver: str, handle: str) -> str:
+    """How a node's status calls a volume."""
+    return f"kubernetes.io/csi/{driver}^{handle}"
+
+
 def attachment_name(handle: str, driver: str, node: str) -> str:
     """As Kubernetes names the VolumeAttachment of a CSI volume."""
     return f"csi-{hashlib.sha256(f'{handle}{driver}{node}'.encode()).hexdigest()}"

@@ -5,7 +5,7 @@ VolumeAttachment with a finalizer until the node can no longer reach the volume.
 next attachment is made only when the one before has gone from the API server.
 
 A volume leaves a node
-- when no pod there that names it is left: a pod goes, or has ended, when its kubelet has unmounted the volume;
+- when no pod that runs there names it, and the node says that it is not in use: then its kubelet has unmounted it;
 - when the node is lost and its pods are given up. Kubernetes waits six minutes then, because nothing keeps a lost node
   from writing; here the attacher does.
 """
@@ -51,7 +51,7 @@ class AttachDetachController:
                 self._queue.enqueue(meta.name(volume))
 
     def _node_changed(self, old: Node | None, new: Node | None) -> None:
-        if is_lost(new):
+        if is_lost(new) or _in_use(new) != _in_use(old):
             for each in self._attachments.by_index("node", meta.name(new or old)):
                 self._queue.enqueue(each.spec.source.persistentVolumeName or "")
 
@@ -75,7 +75,8 @@ class AttachDetachController:
         present = self._attachments.by_index("volume", key)
         users = self._users(volume) if volume is not None else []
         for each in present:
-            if not meta.is_terminating(each) and not is_needed(each.spec.nodeName, users, self._nodes):
+            at = self._nodes.get(each.spec.nodeName)
+            if not meta.is_terminating(each) and not is_needed(storage.unique_name(each.spec.attacher, key), at, users):
                 await writes.delete_quietly(self._client, each)
         if volume is None or not self._is_brought(volume):
             return
@@ -112,16 +113,12 @@ class AttachDetachController:
         self._events.event(pod, "Warning", "FailedAttachVolume", message)
 
 
-def is_needed(node: str, users: list[Pod], nodes) -> bool:  # type: ignore[no-untyped-def]
-    """Whether a volume has to stay at a node: for pods that run there, or have yet to let go of it."""
-    there = [pod for pod in users if pods.node_name(pod) == node and not has_let_go(pod)]
-    return any(map(pods.is_active, there)) or (bool(there) and not is_lost(nodes.get(node)))
-
-
-def has_let_go(pod: Pod) -> bool:
-    """Whether the pod has ended, and its kubelet unmounted what it had: that comes before the sandbox goes."""
-    condition = meta.get_condition(pod.status.conditions if pod.status else None, "PodReadyToStartContainers")
-    return pods.is_terminal(pod) and condition is not None and condition.status == "False"
+def is_needed(volume: str, node: Node | None, users: list[Pod]) -> bool:
+    """Whether a volume, by its unique name, has to stay at the node: for pods that run there, or until its kubelet has
+    unmounted it, whatever became of its pods."""
+    in_use = volume in _in_use(node)
+    here = meta.name(node) if node is not None else ""
+    return any(pods.is_active(pod) and pods.node_name(pod) == here for pod in users) or (in_use and not is_lost(node))
 
 
 def is_lost(node: Node | None) -> bool:
@@ -133,6 +130,10 @@ def is_lost(node: Node | None) -> bool:
     return node_health.ready_status(node) != "True" and any(
         each.key in evicted and each.effect == "NoExecute" for each in taints
     )
+
+
+def _in_use(node: Node | None) -> list[str]:
+    return (node and node.status and node.status.volumesInUse) or []
 
 
 def _attached(attachment: VolumeAttachment) -> bool:

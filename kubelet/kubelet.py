@@ -243,6 +243,7 @@ class Kubelet:
             await asyncio.gather(*(self._host.runtime.remove(each.id) for each in containers))
             await self._host.network.detach(uid)
             await asyncio.to_thread(self._host.volumes.remove, uid)
+            self._host.volumes.in_use.drop(uid)
         except (RuntimeFailure, OSError) as error:
             log.warning("pod %s, which is gone: %s", uid, error)
 

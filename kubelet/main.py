@@ -132,7 +132,7 @@ async def run(args: argparse.Namespace) -> None:
     stats = Stats(args.hostname_override, kubelet.running)
     servers = Informer(client, EndpointSlice, namespace="default")
     follow(client.servers, servers, Path(args.kubeconfig))
-    agent = NodeAgent(client, node_settings(args, negative_oom), nodes, watch.health)
+    agent = NodeAgent(client, node_settings(args, negative_oom), nodes, watch.health, host.volumes.in_use)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(recorder.run())

@@ -42,6 +42,7 @@ from client import rest
 from client.config import Client
 from client.informer import Informer
 from kubelet import limits, machine
+from kubelet.volumes.in_use import InUse
 
 log = logging.getLogger("node")
 
@@ -72,12 +73,16 @@ class Health:
 
 
 class NodeAgent:
-    def __init__(self, client: Client, settings: Settings, nodes: Informer[Node], health: Callable[[], Health]) -> None:
+    def __init__(
+        self, client: Client, settings: Settings, nodes: Informer[Node], health: Callable[[], Health], in_use: InUse
+    ) -> None:
         self._client = client
         self._settings = settings
         self._nodes = nodes
         self._health = health
+        self._in_use = in_use
         self._wake = asyncio.Event()
+        in_use.changed = self.wake
         self.registered = asyncio.Event()
         nodes.on_change(self._node_changed)
 
@@ -93,6 +98,7 @@ class NodeAgent:
 
     def _node_changed(self, old: Node | None, new: Node | None) -> None:
         if new is not None and meta.name(new) == self._settings.name:
+            self._in_use.see(new)
             self._wake.set()
 
     # Registration
@@ -142,6 +148,7 @@ class NodeAgent:
             self._wake.clear()
             known = self._nodes.get(self._settings.name)
             status = node_status(self._settings, self._health(), known.status if known else None)
+            status.volumesInUse = self._in_use.names()
             wire = _without_heartbeats(status)
             if wire != sent or not _agrees(known, status) or time.monotonic() - sent_at > limits.NODE_REPORT_SECONDS:
                 if await self._send(status):

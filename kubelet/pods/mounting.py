@@ -84,7 +84,7 @@ async def _prepare(state: PodState) -> None:
     host, pod = state.host, state.pod
     try:
         around = await surroundings(state)
-        around = replace(around, claims=await bound.claims(host.client, pod))
+        around = replace(around, claims=await bound.claims(host.client, pod, host.volumes.in_use))
         tokens = await host.objects.tokens(pod, files.tokens(pod))
         await asyncio.to_thread(host.volumes.prepare, pod, around, tokens)
     except (ConfigError, NotSynced, ApiError, httpx2.HTTPError, OSError) as error:

@@ -93,9 +93,10 @@ async def _connected(state: PodState, sandbox_id: str) -> None:
 
 
 async def release_sandbox(state: PodState) -> None:
-    """Of a pod that has ended the claims' volumes go first: that it has no sandbox says that they may be elsewhere."""
+    """Of a pod that has ended the claims' volumes go too: others may want them."""
     if state.snapshot().final_phase is not None or state.snapshot().stop is not None:
         await asyncio.to_thread(state.host.volumes.release, state.uid)
+        state.host.volumes.in_use.drop(state.uid)
     for each in state.snapshot().sandboxes:
         await remove(state, each)
     await state.host.network.detach(state.uid)
@@ -255,6 +256,7 @@ async def _clear_away(state: PodState) -> None:
     await asyncio.gather(*(remove(state, each) for each in list(state.containers.values())))
     await state.host.network.detach(state.uid)
     await asyncio.to_thread(state.host.volumes.remove, state.uid)
+    state.host.volumes.in_use.drop(state.uid)
 
 
 async def _delete_at_server(state: PodState) -> None:

@@ -1,6 +1,6 @@
 """What the claims of a pod are bound to: asked of the API server when the pod's volumes are made.
 
-    claims(client, pod)               what is to be mounted
+    claims(client, pod, in_use)        what is to be mounted
     give_up_lost(client, disks, node)  what is mounted and no longer ours
 
 A node may get, and not watch, the claims, volumes and attachments that concern it; so the wait for an attachment asks
@@ -24,6 +24,7 @@ from kubelet import limits
 from kubelet.pods.env import ConfigError
 from kubelet.volumes import disk
 from kubelet.volumes.disk import Session
+from kubelet.volumes.in_use import InUse
 
 log = logging.getLogger("volumes")
 
@@ -36,12 +37,12 @@ class Bound:
     session: Session | None = None
 
 
-async def claims(client: Client, pod: Pod) -> dict[str, Bound]:
+async def claims(client: Client, pod: Pod, in_use: InUse) -> dict[str, Bound]:
     """By the name of the pod's volume. Raises ConfigError with Kubernetes' message, ApiError, httpx2.HTTPError."""
-    return {name: await _bound(client, pod, claim) for name, claim in storage.claim_names(pod).items()}
+    return {name: await _bound(client, pod, claim, in_use) for name, claim in storage.claim_names(pod).items()}
 
 
-async def _bound(client: Client, pod: Pod, name: str) -> Bound:
+async def _bound(client: Client, pod: Pod, name: str, in_use: InUse) -> Bound:
     claim = await rest.get(client, PersistentVolumeClaim, name, namespace=meta.namespace(pod))
     if claim is None:
         raise ConfigError(f'persistentvolumeclaim "{name}" not found')
@@ -54,6 +55,7 @@ async def _bound(client: Client, pod: Pod, name: str) -> Bound:
     csi = volume.spec.csi if volume.spec else None
     if csi is None or csi.driver != storage.SHARED:
         return Bound(volume)
+    await in_use.announce(meta.uid(pod), meta.name(volume))
     return Bound(volume, await _session(client, volume, pods.node_name(pod)))
 
 

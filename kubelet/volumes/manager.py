@@ -32,6 +32,7 @@ from kubelet.volumes.claim import ClaimVolume
 from kubelet.volumes.empty_dir import EmptyDir
 from kubelet.volumes.files import FileVolume
 from kubelet.volumes.host_path import HostPath
+from kubelet.volumes.in_use import InUse
 from kubelet.volumes.plugin import Request, Tokens, VolumePlugin
 from linux import mounts
 
@@ -66,6 +67,7 @@ class Volumes:
         self._root = root
         self._holds: defaultdict[str, _Hold] = defaultdict(_Hold)
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.in_use = InUse(self.disks)
 
     @property
     def disks(self) -> Path:

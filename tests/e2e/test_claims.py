@@ -301,7 +301,7 @@ def stateful_set(namespace: str) -> StatefulSet:
                 metadata=ObjectMeta(labels={"app": "db"}),
                 spec=PodSpec(
                     containers=[container],
-                    terminationGracePeriodSeconds=1,
+                    terminationGracePeriodSeconds=0,  # gone from the API before it is from its node
                     securityContext=PodSecurityContext(fsGroup=1234),
                 ),
             ),
