@@ -71,8 +71,8 @@ PAGE_KEYS = 500  # keys per range read: a page of usual objects stays well below
 
 ATTEMPT_SECONDS = 5.0  # one call to etcd
 # etcd forgets what it was doing when its leader dies, and says nothing: better to ask anew than to wait for an answer.
-WRITE_SECONDS = 2.0  # one attempt at a transaction
-CLOCK_SECONDS = 1.0  # one attempt at reading the present revision
+WRITE_SECONDS = 2.0  # the first attempt at a transaction
+CLOCK_SECONDS = 1.0  # until the present revision is asked for once more; whichever answer comes first counts
 OUTAGE_SECONDS = 8.0  # how long a write waits for an etcd that is away
 READ_ATTEMPTS = 10  # a read bridges about two seconds of absence
 BACKOFF_SECONDS = (0.05, 0.25)  # first and longest pause between attempts
@@ -166,7 +166,7 @@ class EtcdStorage:
         sent_before = False
         while True:
             try:
-                response = await self._txn(request, timeout=WRITE_SECONDS)
+                response = await self._txn(request, timeout=ATTEMPT_SECONDS if sent_before else WRITE_SECONDS)
                 return _settle(batch, response, sent_before=sent_before)
             except grpc.aio.AioRpcError as error:
                 if error.code() not in TRANSIENT_CODES or loop.time() + pause > deadline:
@@ -204,8 +204,16 @@ class EtcdStorage:
             start = response.kvs[-1].key + b"\0"
 
     async def version(self) -> int:
-        response = await self._range(self._clock_key, within=CLOCK_SECONDS, count_only=True)
-        return int(response.header.revision) * STRIDE + WHOLE
+        asked: set[asyncio.Task[Any]] = set()
+        done: set[asyncio.Task[Any]] = set()
+        try:
+            while not done:
+                asked.add(asyncio.create_task(self._range(self._clock_key, count_only=True)))
+                done, _ = await asyncio.wait(asked, timeout=CLOCK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            return int(done.pop().result().header.revision) * STRIDE + WHOLE
+        finally:
+            for task in asked:
+                task.cancel()
 
     async def touch(self) -> None:
         try:
@@ -213,9 +221,9 @@ class EtcdStorage:
         except _FAILURES as error:
             _raise(error)
 
-    async def _range(self, key: bytes, *, within: float = ATTEMPT_SECONDS, **options: Any) -> Any:
+    async def _range(self, key: bytes, **options: Any) -> Any:
         try:
-            return await self._kv.get(key, timeout=within, max_attempts=READ_ATTEMPTS, **options)
+            return await self._kv.get(key, timeout=ATTEMPT_SECONDS, max_attempts=READ_ATTEMPTS, **options)
         except _FAILURES as error:
             _raise(error)
 
