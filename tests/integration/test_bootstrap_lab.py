@@ -61,7 +61,7 @@ def node(lab: Lab) -> Host:
     host = lab.host("node-1")
     host.start_engine()
     host.wait_engine()
-    docker(host, "load", "--input", str(images.ensure(lab._image_dir)))
+    docker(host, "load", "--input", str(images.ensure(lab.image_dir)))
     return host
 
 
